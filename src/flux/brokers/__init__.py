@@ -1,0 +1,1 @@
+"""What carries hints. A hint says that a job may be runnable; the store decides."""

@@ -1,0 +1,1 @@
+"""The `flux` command, one module a command group."""

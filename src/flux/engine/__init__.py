@@ -1,0 +1,1 @@
+"""What runs jobs: enqueue, claim, attempt, finish, schedule. Knows the domain and the ports, no driver."""
