@@ -1,0 +1,95 @@
+# `make` says what there is. Two commands matter on a fresh machine: `make dev` and `make test`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# PYTHON=python3.12 make install   chooses the interpreter of a new .venv.
+PYTHON ?=
+# APP=app:flux make dev            runs your own handlers instead of the demo's.
+APP ?=
+# ARGS='-k retry -x' make test-unit
+ARGS ?=
+# A test that takes longer than this has hung. Tests of one xdist_group stay in one process.
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup --timeout 300 $(ARGS)
+# What ruff looks at: those of these that exist.
+CODE = $(wildcard src tests benchmarks examples scripts)
+
+.PHONY: help install dev browser test test-unit test-integration test-coverage lint format build bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  \1|\2/' | column -t -s '|'
+
+install: $(STAMP) ## Make .venv with Flux, its extras and the tools (again only when pyproject.toml changes)
+
+$(STAMP): pyproject.toml
+	@if ! [ -x $(BIN)/python ] || ! $(BIN)/python -c '' 2>/dev/null; then \
+	    python=; \
+	    for candidate in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	        if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	            python="$$candidate"; break; \
+	        fi; \
+	    done; \
+	    if [ -z "$$python" ]; then \
+	        echo "install: Flux needs Python 3.11 or newer, and none was found; name one: PYTHON=/path/to/python3 make install" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "install: making $(VENV) with $$($$python --version)"; \
+	    if ! "$$python" -m venv --clear $(VENV); then \
+	        rm -rf $(VENV); \
+	        echo "install: $$python cannot make a virtual environment (on Debian: apt-get install python3-venv)" >&2; \
+	        exit 1; \
+	    fi; \
+	fi
+	@echo "install: installing Flux and its tools into $(VENV)"
+	@if ! $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' </dev/null; then \
+	    echo "install: pip could not install everything (its reason is above); 'make install' goes on from here" >&2; \
+	    exit 1; \
+	fi
+	@touch $@
+
+dev: install ## Run everything in one process: API 8080, dashboard 8081, worker, scheduler, demo handlers
+	@exec $(BIN)/flux dev $(APP)
+
+browser: ## Install Chromium for the browser tests, when it is missing
+	@scripts/install-browser.sh
+
+test: install browser ## Run every test, in parallel
+	$(PYTEST)
+
+test-unit: install ## Run the tests that need no process, no port and no browser
+	$(PYTEST) $(wildcard tests/unit tests/simulation)
+
+test-integration: install browser ## Run the tests against real stores, processes, ports and a browser
+	$(PYTEST) $(wildcard tests/conformance tests/integration tests/browser tests/torture)
+
+test-coverage: install browser ## Run every test and report what they did not reach (htmlcov/index.html)
+	$(PYTEST) --cov --cov-report=term --cov-report=html
+
+lint: install ## Check style, format, types and who imports whom
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+build: install ## Build the wheel, then try it in an empty environment
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	scripts/check-wheel.sh dist/*.whl
+
+bench: install ## Measure, beside a peer (see benchmarks/)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove what was built and measured; .venv stays (rm -rf .venv for that)
+	rm -rf build dist htmlcov .coverage .coverage.* coverage.xml .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests benchmarks examples scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

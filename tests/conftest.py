@@ -1,0 +1,19 @@
+"""What every test shares: Hypothesis profiles.
+
+`ci` is deterministic, so that a red run is red again; `dev` explores. The profile is `ci` where the
+environment says CI, `dev` elsewhere, and HYPOTHESIS_PROFILE decides over both.
+"""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("dev", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
