@@ -1,0 +1,348 @@
+"""The file as the ports use it: works that write share commits on one thread, works that read have two of their own.
+
+A *work* is a function of a connection, inside a transaction that somebody else begins and ends. It does SQL and
+nothing else, and may be called again on another connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable
+from queue import Empty, SimpleQueue
+from random import Random
+from typing import Any, TypeVar
+
+from flux.domain.errors import Unavailable
+from flux.stores.sqlite.connection import Link, is_away
+from flux.stores.sqlite.hub import Hub
+
+T = TypeVar("T")
+Work = Callable[[sqlite3.Connection], T]
+
+READERS = 2
+_IDLE = 1.0
+_GAP = 0.001
+_LONGEST_RUN = 0.05
+
+
+class _Entry:
+    """A work on its way, and where its answer is awaited."""
+
+    __slots__ = ("error", "future", "loop", "value", "work")
+
+    def __init__(self, work: Work[Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
+        self.work = work
+        self.loop = loop
+        self.future = future
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+
+class Database:
+    """One file in one process. Safe to use from several threads and event loops.
+
+    With ``inline`` every work runs in the calling task, on one connection and without threads: for deterministic
+    simulation, where several databases may stand on one file in one thread.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        namespace: str = "default",
+        clock: Callable[[], int] | None = None,
+        inline: bool = False,
+        jitter: Random | None = None,
+        hub: Hub | None = None,
+        patience: float = 5.0,
+    ) -> None:
+        """``clock`` gives the wall time in microseconds; ``patience`` is how many seconds a lock is waited for."""
+        self.path = path
+        self.namespace = namespace
+        self.inline = inline
+        self.hub = hub or Hub()
+        self.jitter = jitter or Random()
+        self._clock = clock or _wall
+        self._patience = patience
+        self._writer = self._link(reading=False)
+        self._single = inline or self._writer.in_memory
+        self._readers = [] if self._single else [self._link(reading=True) for _ in range(READERS)]
+        self._writes: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._reads: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._gate = threading.Lock()
+        self._is_open = False
+
+    def _link(self, *, reading: bool) -> Link:
+        return Link(self.path, reading=reading, patience=self._patience, jitter=self.jitter)
+
+    def another(self, *, inline: bool | None = None) -> Database:
+        """The same file once more, with connections of its own: for the heartbeat's thread."""
+        return Database(
+            self.path,
+            namespace=self.namespace,
+            clock=self._clock,
+            inline=self.inline if inline is None else inline,
+            jitter=self.jitter,
+            hub=self.hub,
+            patience=self._patience,
+        )
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether there is no file."""
+        return self._writer.in_memory
+
+    def now(self) -> int:
+        """The store's clock."""
+        return self._clock()
+
+    # --- life -------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Connect. Raises ``Unavailable`` when the file cannot be written to."""
+        with self._gate:
+            if self._is_open:
+                return
+            self._is_open = True
+            if not self.inline:
+                self._threads = [
+                    threading.Thread(target=self._write_all, name="flux-sqlite-writer", daemon=True)
+                ]
+                for link in self._readers:
+                    self._threads.append(
+                        threading.Thread(
+                            target=self._read_all, args=(link,), name="flux-sqlite-reader", daemon=True
+                        )
+                    )
+                for thread in self._threads:
+                    thread.start()
+        try:
+            await self.write(_nothing)
+        except BaseException:
+            await self.close()
+            raise
+
+    def schema_seen(self) -> None:
+        """Say that the tables are there: a file without them is from now on somebody's mistake."""
+        for link in (self._writer, *self._readers):
+            link.schema_seen()
+
+    async def close(self) -> None:
+        """Finish what is queued and disconnect."""
+        with self._gate:
+            if not self._is_open:
+                return
+            self._is_open = False
+            # Under the gate, so that nothing can be queued behind the end.
+            self._writes.put(None)
+            for _ in self._readers:
+                self._reads.put(None)
+        threads, self._threads = self._threads, []
+        if threads:
+            await asyncio.get_running_loop().run_in_executor(None, _join, threads)
+        elif self.inline:
+            self._writer.drop()
+        self._writes, self._reads = SimpleQueue(), SimpleQueue()
+
+    # --- works ------------------------------------------------------------------------------------------------
+
+    async def write(self, work: Work[T]) -> T:
+        """Run a work in a transaction that writes; it has its answer once the commit is on the disk.
+
+        What is queued while a commit is in flight shares the next one. An exception undoes its own work only.
+        """
+        return await self._submit(work, self._writes)
+
+    async def read(self, work: Work[T]) -> T:
+        """Run a work on one snapshot."""
+        if self._single and not self.inline:
+            return await self._submit(work, self._writes)
+        return await self._submit(work, self._reads)
+
+    async def _submit(self, work: Work[T], queue: SimpleQueue[_Entry | None]) -> T:
+        loop = asyncio.get_running_loop()
+        if self.inline:
+            if not self._is_open:
+                raise Unavailable(f"The database {self.path} is closed.")
+            return self._run_inline(work, writing=queue is self._writes)
+        entry = _Entry(work, loop, loop.create_future())
+        with self._gate:
+            if not self._is_open:
+                raise Unavailable(f"The database {self.path} is closed.")
+            queue.put(entry)
+        result: T = await entry.future
+        return result
+
+    def _run_inline(self, work: Work[T], *, writing: bool) -> T:
+        entry = _Entry(work, _NO_LOOP, _NO_FUTURE)
+        if writing:
+            if self._transact([entry]):
+                self.hub.notify()
+        else:
+            self._read_one(self._writer, entry)
+        if entry.error is not None:
+            raise entry.error
+        value: T = entry.value
+        return value
+
+    # --- the writer's thread ----------------------------------------------------------------------------------
+
+    def _write_all(self) -> None:
+        queue, link = self._writes, self._writer
+        dirty = False
+        last_end = 0.0
+        run_since = 0.0
+        while True:
+            try:
+                first = queue.get(timeout=_IDLE if dirty else None)
+            except Empty:
+                link.truncate_wal()
+                dirty = False
+                continue
+            now = time.monotonic()
+            if now - last_end > _GAP:
+                run_since = now
+            elif now < link.contended_until or now - run_since > _LONGEST_RUN:
+                # Room for other processes, and for what may share this commit. The one that never waits does not
+                # see that others do, so even without a sign of them a long run is interrupted.
+                time.sleep(_GAP)
+                run_since = time.monotonic()
+            entries = [first]
+            for _ in range(queue.qsize()):
+                entries.append(queue.get())
+            works = [entry for entry in entries if entry is not None and not entry.future.cancelled()]
+            if works:
+                changed = self._transact(works)
+                dirty = dirty or changed
+                last_end = time.monotonic()
+                self._answer(works, changed)
+            if None in entries:
+                link.drop()
+                return
+
+    def _transact(self, entries: list[_Entry]) -> bool:
+        """One transaction; every entry has its value or its error afterwards. True when something was changed."""
+        link = self._writer
+        try:
+            connection = link.ready()
+            before = connection.total_changes
+            link.begin(connection)
+            if len(entries) == 1:
+                self._run_alone(connection, entries[0])
+            else:
+                for entry in entries:
+                    self._run_beside(connection, entry)
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+            return connection.total_changes != before
+        except Unavailable as error:
+            _fail(entries, error)
+        except sqlite3.Error as error:
+            _fail(entries, link.explain(error))
+        except BaseException as error:  # a thread that died would leave every caller waiting
+            _fail(entries, error)
+        link.rollback()
+        return False
+
+    def _run_alone(self, connection: sqlite3.Connection, entry: _Entry) -> None:
+        try:
+            entry.value = entry.work(connection)
+        except sqlite3.Error as error:
+            if is_away(error):
+                raise
+            entry.error = error
+        except BaseException as error:
+            entry.error = error
+        if entry.error is not None and connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+    def _run_beside(self, connection: sqlite3.Connection, entry: _Entry) -> None:
+        connection.execute("SAVEPOINT work")
+        try:
+            entry.value = entry.work(connection)
+        except sqlite3.Error as error:
+            if is_away(error):
+                raise
+            entry.error = error
+        except BaseException as error:
+            entry.error = error
+        if entry.error is not None:
+            connection.execute("ROLLBACK TO work")
+        connection.execute("RELEASE work")
+
+    # --- the readers' threads ---------------------------------------------------------------------------------
+
+    def _read_all(self, link: Link) -> None:
+        queue = self._reads
+        while True:
+            entry = queue.get()
+            if entry is None:
+                link.drop()
+                return
+            if not entry.future.cancelled():
+                self._read_one(link, entry)
+                self._answer([entry], changed=False)
+
+    def _read_one(self, link: Link, entry: _Entry) -> None:
+        try:
+            connection = link.ready()
+            connection.execute("BEGIN")
+            try:
+                entry.value = entry.work(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            entry.error = link.explain(error) if is_away(error) else error
+        except BaseException as error:
+            entry.error = error
+
+    # --- answers ----------------------------------------------------------------------------------------------
+
+    def _answer(self, entries: list[_Entry], changed: bool) -> None:
+        """Hand the answers over, with one wake-up for each event loop."""
+        loops = {entry.loop for entry in entries}
+        for loop in loops:
+            mine = entries if len(loops) == 1 else [entry for entry in entries if entry.loop is loop]
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+                loop.call_soon_threadsafe(_resolve, mine)
+        if changed:
+            self.hub.notify()
+
+
+_NO_LOOP: Any = None
+_NO_FUTURE: Any = None
+
+
+def _resolve(entries: Iterable[_Entry]) -> None:
+    for entry in entries:
+        if entry.future.done():
+            continue
+        if entry.error is not None:
+            entry.future.set_exception(entry.error)
+        else:
+            entry.future.set_result(entry.value)
+
+
+def _fail(entries: list[_Entry], error: BaseException) -> None:
+    for entry in entries:
+        # One each: an exception that several callers raise would gather all their tracebacks.
+        entry.error = Unavailable(str(error)) if isinstance(error, Unavailable) else error
+
+
+def _nothing(connection: sqlite3.Connection) -> None:
+    """Begin and commit: shows that the file can be written to."""
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.join()
+
+
+def _wall() -> int:
+    return time.time_ns() // 1000

@@ -1,0 +1,16 @@
+DROP TABLE events;
+DROP TABLE steps;
+DROP TABLE occurrences;
+DROP TABLE schedules;
+DROP TABLE rollups;
+DROP TABLE depths;
+DROP TABLE queues;
+DROP TABLE leader;
+DROP TABLE workers;
+DROP TABLE logs;
+DROP TABLE progress;
+DROP TABLE attempts;
+DROP TABLE uniqueness;
+DROP TABLE idempotency;
+DROP TABLE done;
+DROP TABLE live;
