@@ -31,11 +31,12 @@ CREATE TABLE live (
     PRIMARY KEY (namespace, id)
 ) WITHOUT ROWID;
 
-CREATE INDEX live_available ON live (namespace, queue, priority DESC, id, type) WHERE state = 'available';
-CREATE INDEX live_due ON live (namespace, run_at, id) WHERE state IN ('scheduled', 'retrying');
+-- Each covers what its statement asks, so that choosing rows never touches the rows themselves.
+CREATE INDEX live_available ON live (namespace, queue, priority DESC, id, type, expires_at, attempt)
+    WHERE state = 'available';
+CREATE INDEX live_due ON live (namespace, run_at, state, queue) WHERE state IN ('scheduled', 'retrying');
 CREATE INDEX live_expiring ON live (namespace, expires_at) WHERE expires_at IS NOT NULL AND attempt = 0;
-CREATE INDEX live_running ON live (namespace, worker_id, id) WHERE state = 'running';
-CREATE INDEX live_deadline ON live (namespace, deadline) WHERE state = 'running' AND deadline IS NOT NULL;
+CREATE INDEX live_running ON live (namespace, worker_id, cancel_requested, deadline) WHERE state = 'running';
 CREATE INDEX live_schedule ON live (namespace, schedule_id, id) WHERE schedule_id IS NOT NULL;
 CREATE INDEX live_workflow ON live (namespace, workflow_id, id) WHERE workflow_id IS NOT NULL;
 
@@ -72,21 +73,26 @@ CREATE TABLE done (
 CREATE INDEX done_state ON done (namespace, state, id);
 CREATE INDEX done_queue ON done (namespace, queue, id);
 CREATE INDEX done_type ON done (namespace, type, id);
-CREATE INDEX done_finished ON done (namespace, finished_at);
+CREATE INDEX done_finished ON done (namespace, state, finished_at);
 CREATE INDEX done_schedule ON done (namespace, schedule_id, id) WHERE schedule_id IS NOT NULL;
 CREATE INDEX done_workflow ON done (namespace, workflow_id, id) WHERE workflow_id IS NOT NULL;
 
+-- expires_at NULL: held as long as the job is kept. The last three answer a replay once the job itself is forgotten.
 CREATE TABLE idempotency (
     namespace   TEXT    NOT NULL,
     key         TEXT    NOT NULL,
     fingerprint TEXT    NOT NULL,
     job_id      TEXT    NOT NULL,
     expires_at  INTEGER,
+    state       TEXT,
+    created_at  INTEGER,
+    run_at      INTEGER,
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
-CREATE INDEX idempotency_job ON idempotency (namespace, job_id);
 CREATE INDEX idempotency_expiry ON idempotency (namespace, expires_at) WHERE expires_at IS NOT NULL;
 
+-- states is a JSON list. A row stands only while its job is in one of them; it is not taken away by the job's end,
+-- which therefore costs nothing, but replaced by the next job with the key.
 CREATE TABLE uniqueness (
     namespace  TEXT    NOT NULL,
     key        TEXT    NOT NULL,
@@ -165,6 +171,7 @@ CREATE TABLE queues (
     PRIMARY KEY (namespace, name)
 ) WITHOUT ROWID;
 
+-- slot is the second of the sample (µs); of older samples only some are kept.
 CREATE TABLE depths (
     namespace TEXT    NOT NULL,
     slot      INTEGER NOT NULL,
@@ -175,6 +182,7 @@ CREATE TABLE depths (
     PRIMARY KEY (namespace, slot, queue, state)
 ) WITHOUT ROWID;
 
+-- slot is the start of ten seconds (µs); the buckets are those of flux.domain.stats.
 CREATE TABLE rollups (
     namespace   TEXT    NOT NULL,
     slot        INTEGER NOT NULL,
@@ -228,11 +236,13 @@ CREATE TABLE steps (
 ) WITHOUT ROWID;
 
 -- One row per batch of changes, not per job: an event costs the hot path next to nothing.
+-- items is a JSON list of [key, type, queue]; size is its length, so that all can be summed without reading them.
 CREATE TABLE events (
     sequence  INTEGER PRIMARY KEY AUTOINCREMENT,
     namespace TEXT    NOT NULL,
     at        INTEGER NOT NULL,
     subject   TEXT    NOT NULL,
     state     TEXT    NOT NULL,
+    size      INTEGER NOT NULL,
     items     TEXT    NOT NULL
 );
