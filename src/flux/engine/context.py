@@ -1,0 +1,230 @@
+"""What a handler may know and say while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from flux.domain.job import ClaimedJob, LogLine, Options
+from flux.domain.request import encode_value
+
+MOST_LINES = 1000
+"""Log lines kept of one attempt; what comes after is counted, not kept."""
+
+LONGEST_LINE = 8192
+"""Characters kept of one log line."""
+
+
+class Desk(Protocol):
+    """Where an attempt's remarks go while it runs: the worker's side, or a pipe to it from a child process."""
+
+    def note(
+        self, job: ClaimedJob, *, progress: bytes | None, checkpoint: bytes | None, log: LogLine | None
+    ) -> None:
+        """Keep a remark; written in batches soon after. May be called from any thread."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything said so far is stored."""
+        ...
+
+    def now(self) -> int:
+        """Wall time in microseconds, for log lines."""
+        ...
+
+
+class Context:
+    """One attempt of one job, as its handler sees it.
+
+    Safe to use from the thread or task that runs the handler. ``job_id``, ``type``, ``queue``, ``attempt`` (from 1),
+    ``max_attempts``, ``headers``, ``tags``, ``payload`` (decoded JSON) describe the job; ``logger`` writes lines that
+    are kept with the attempt; ``cancelled`` tells a synchronous handler to stop.
+    """
+
+    __slots__ = ("_cancelled", "_decoded", "_desk", "_lines", "_options", "claimed", "closed", "leaks", "state")
+
+    def __init__(self, claimed: ClaimedJob, desk: Desk) -> None:
+        self.claimed = claimed
+        self._desk = desk
+        self._lines = 0
+        self._options: Options | None = None
+        self._decoded: Any = msgspec.UNSET
+        self._cancelled: threading.Event | None = None
+        self.leaks: set[asyncio.Task[Any]] | None = None
+        self.state: dict[str, Any] | None = None
+        self.closed = False
+
+    # --- the job ---
+
+    @property
+    def job_id(self) -> str:
+        """The job's id."""
+        return self.claimed.id
+
+    @property
+    def type(self) -> str:
+        """The job's type."""
+        return self.claimed.type
+
+    @property
+    def queue(self) -> str:
+        """The queue it came from."""
+        return self.claimed.queue
+
+    @property
+    def priority(self) -> int:
+        """1 to 10."""
+        return self.claimed.priority
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self.claimed.attempt
+
+    @property
+    def max_attempts(self) -> int:
+        """The number of the last attempt that the job may have."""
+        return self.claimed.attempt_limit
+
+    @property
+    def payload(self) -> Any:
+        """The payload, decoded."""
+        if self._decoded is msgspec.UNSET:
+            self._decoded = msgspec.json.decode(self.claimed.payload)
+        return self._decoded
+
+    @property
+    def options(self) -> Options:
+        """Tags, headers and the other things that only some jobs carry."""
+        if self._options is None:
+            raw = self.claimed.options
+            self._options = Options() if raw is None else msgspec.json.decode(raw, type=Options)
+        return self._options
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the caller sent along (trace context, tenant)."""
+        return self.options.headers
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The job's tags."""
+        return self.options.tags
+
+    @property
+    def schedule_id(self) -> str | None:
+        """The schedule whose occurrence this is."""
+        return self.claimed.schedule_id
+
+    @property
+    def last_checkpoint(self) -> Any:
+        """What an earlier attempt kept with ``checkpoint``, or None."""
+        raw = self.claimed.checkpoint
+        return None if raw is None else msgspec.json.decode(raw)
+
+    # --- cancellation ---
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the attempt should stop: cancelled, past its deadline, or its worker is leaving."""
+        return self._cancelled is not None and self._cancelled.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """For loops in synchronous handlers: raise ``asyncio.CancelledError`` when the attempt should stop."""
+        if self.cancelled:
+            raise asyncio.CancelledError
+
+    # --- what it says ---
+
+    def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
+        """Show how far it is: ``progress(30, 100, "resizing")`` or ``progress(0.3)``. Kept within a second."""
+        raw = encode_value({"current": current, "total": total, "message": message})
+        self._desk.note(self.claimed, progress=raw, checkpoint=None, log=None)
+
+    def checkpoint(self, value: Any) -> _Stored:
+        """Keep a cursor for the next attempt (``last_checkpoint``). Awaited, it returns when it is stored.
+
+        Raises ``ValueError`` when JSON has no form for it.
+        """
+        raw = encode_value(value)
+        self.claimed.checkpoint = raw.decode()
+        self._desk.note(self.claimed, progress=None, checkpoint=raw, log=None)
+        return _Stored(self._desk)
+
+    def log(self, level: str, text: str) -> None:
+        """Keep one line with this attempt; past 1,000 lines nothing more is kept, and a last line says so."""
+        self._lines += 1
+        if self._lines > MOST_LINES or self.closed:
+            return
+        if self._lines == MOST_LINES:
+            level, text = "WARNING", f"more than {MOST_LINES} lines were logged; the rest is not kept"
+        line = LogLine(self._desk.now(), level, clean(text))
+        self._desk.note(self.claimed, progress=None, checkpoint=None, log=line)
+
+    @property
+    def logger(self) -> ContextLogger:
+        """``ctx.logger.info("resized %s", name)``: lines kept with the attempt."""
+        return ContextLogger(self)
+
+    # --- the engine's side ---
+
+    def cancel_flag(self) -> threading.Event:
+        """The flag behind ``cancelled``, made when first asked for."""
+        if self._cancelled is None:
+            self._cancelled = threading.Event()
+        return self._cancelled
+
+
+def clean(text: str) -> str:
+    """A log line that any store can keep: bounded, no NUL, no lone surrogates."""
+    if len(text) > LONGEST_LINE:
+        text = text[:LONGEST_LINE] + "… (cut)"
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+class _Stored:
+    """The answer of ``checkpoint``: may be awaited, need not be."""
+
+    __slots__ = ("_desk",)
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def __await__(self) -> Any:
+        return self._desk.flush().__await__()
+
+
+class ContextLogger:
+    """A logger with the usual methods, whose lines are kept with the attempt."""
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def debug(self, message: str, *args: object) -> None:
+        """Keep a line at DEBUG."""
+        self._say("DEBUG", message, args)
+
+    def info(self, message: str, *args: object) -> None:
+        """Keep a line at INFO."""
+        self._say("INFO", message, args)
+
+    def warning(self, message: str, *args: object) -> None:
+        """Keep a line at WARNING."""
+        self._say("WARNING", message, args)
+
+    def error(self, message: str, *args: object) -> None:
+        """Keep a line at ERROR."""
+        self._say("ERROR", message, args)
+
+    def _say(self, level: str, message: str, args: tuple[object, ...]) -> None:
+        try:
+            text = message % args if args else str(message)
+        except (TypeError, ValueError):
+            text = f"{message} {args!r}"
+        self._context.log(level, text)

@@ -1,0 +1,83 @@
+"""Enqueue: a validated job is committed, then hinted. The id is given only after the commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from flux.domain.errors import FluxError, Invalid
+from flux.domain.ids import IdSource
+from flux.domain.job import Inserted, JobState, NewJob
+from flux.domain.request import Bounds, JobRequest, validate
+from flux.engine.batcher import Batcher
+from flux.engine.depth import DepthGauge
+from flux.engine.ports import Broker, Hint, Store
+
+logger = logging.getLogger("flux.enqueue")
+
+MOST_AT_ONCE = 10_000
+"""The most jobs of one atomic batch."""
+
+GROUP_COMMIT = 500
+"""The most batches that share a commit."""
+
+
+class Enqueuer:
+    """Puts jobs into the store: validation, depth limits, group commit, and the hint after the commit."""
+
+    def __init__(self, store: Store, broker: Broker, ids: IdSource, bounds: Bounds, depth: DepthGauge) -> None:
+        self._broker = broker
+        self._ids = ids
+        self._bounds = bounds
+        self._depth = depth
+        self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(store.jobs.insert, GROUP_COMMIT)
+
+    def prepare(self, request: JobRequest, at: str = "") -> NewJob:
+        """Validate one request. Raises ``Invalid``."""
+        return validate(request, self._ids.new(), self._bounds, at)
+
+    def prepare_all(self, requests: Sequence[JobRequest]) -> list[NewJob]:
+        """Validate a batch; every wrong field of every member is named. Raises ``Invalid``."""
+        if len(requests) > MOST_AT_ONCE:
+            raise Invalid.one("jobs", f"has {len(requests)} jobs; at most {MOST_AT_ONCE} in one transaction")
+        jobs, errors = [], []
+        for index, request in enumerate(requests):
+            try:
+                jobs.append(validate(request, self._ids.new(), self._bounds, f"jobs[{index}]."))
+            except Invalid as refused:
+                errors.extend(refused.errors)
+                if len(errors) >= 100:
+                    break
+            if request.cron is not None:
+                errors.extend(Invalid.one(f"jobs[{index}].cron", "a batch makes no schedules").errors)
+        if errors:
+            raise Invalid(errors)
+        return jobs
+
+    async def insert(self, jobs: Sequence[NewJob]) -> list[Inserted]:
+        """Commit these jobs, all or none, and hint them.
+
+        Raises ``Conflict`` (an idempotency key that stands for another request), ``TooDeep`` (a queue at its maximum
+        depth), ``Unavailable`` (the store is away; nothing was stored, or, when the answer to the commit was lost,
+        everything: repeat with an idempotency key to find out).
+        """
+        if not jobs:
+            return []
+        await self._depth.admit(jobs)
+        inserted = await self._batcher.submit(jobs)
+        hints = [
+            Hint(answer.id, job.queue, job.priority)
+            for job, answer in zip(jobs, inserted, strict=True)
+            if answer.how == "created" and answer.state is JobState.AVAILABLE
+        ]
+        if hints:
+            try:
+                await self._broker.publish(hints)
+            except FluxError as error:
+                # Accepted all the same: the dispatcher hints what the store holds.
+                logger.warning("hints not published, the dispatcher will repeat them: %s", error)
+        return inserted
+
+    async def drain(self) -> None:
+        """Return when everything handed over has been committed or refused."""
+        await self._batcher.drain()

@@ -1,0 +1,550 @@
+"""What the engine asks of the outside, in the verbs of the domain: one port a subject.
+
+Every verb takes batches and is one transaction. A transition names the state it leaves, so "nothing happened" is an
+ordinary answer and never an error. All times that decide are the store's clock. Verbs raise ``Unavailable`` when the
+store cannot be used (nothing was half-done, except that the answer to a commit may be lost: every verb is safe to
+repeat), and the errors named in their docstrings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from flux.domain.errors import FluxError
+from flux.domain.job import Attempt, ClaimedJob, Inserted, Job, JobState, LogLine, NewJob, Outcome
+
+
+class Clock(Protocol):
+    """This process's clocks, both in microseconds."""
+
+    def now(self) -> int:
+        """Wall time since the Unix epoch; for showing and for naming ids, never for deciding who owns what."""
+        ...
+
+    def monotonic(self) -> int:
+        """A clock that never steps and that goes on while the machine is suspended (CLOCK_BOOTTIME)."""
+        ...
+
+
+# --- jobs -------------------------------------------------------------------------------------------------------
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker has room for.
+
+    ``slots`` is the most it takes in all; ``queues`` the most of each named queue; with ``every_queue`` the queues not
+    named are taken too. ``hints`` are the ids a broker offered, or None: by policy (priority, then age).
+    ``lowest_first`` turns the policy round, so that priority 1 is slow and not starved.
+    """
+
+    worker_id: str
+    types: tuple[str, ...]
+    slots: int
+    queues: dict[str, int] = {}
+    every_queue: bool = True
+    hints: tuple[str, ...] | None = None
+    lowest_first: bool = False
+
+
+class Note(msgspec.Struct, kw_only=True):
+    """What a running attempt has to say before its end. JSON bytes; None leaves what is stored."""
+
+    job_id: str
+    claim_id: int
+    attempt: int
+    progress: bytes | None = None
+    checkpoint: bytes | None = None
+    logs: list[LogLine] | None = None
+
+
+class Change(msgspec.Struct, kw_only=True):
+    """An edit of a waiting job; UNSET leaves a field as it is."""
+
+    payload: bytes | msgspec.UnsetType = msgspec.UNSET
+    queue: str | msgspec.UnsetType = msgspec.UNSET
+    priority: int | msgspec.UnsetType = msgspec.UNSET
+    run_at: int | msgspec.UnsetType = msgspec.UNSET
+    timeout: int | None | msgspec.UnsetType = msgspec.UNSET
+    max_retries: int | msgspec.UnsetType = msgspec.UNSET
+    expires_at: int | None | msgspec.UnsetType = msgspec.UNSET
+    tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """What a person's verb found and did: ``state`` after it (None: no such job), and whether it did anything.
+
+    A cancel of a running job answers ``running`` and ``done=True``: the request stands and the handler hears of it.
+    """
+
+    state: JobState | None
+    done: bool
+    why: str | None = None
+
+
+class Jobs(Protocol):
+    """The life of jobs: the hot verbs."""
+
+    async def insert(self, batches: Sequence[Sequence[NewJob]]) -> list[list[Inserted] | FluxError]:
+        """Store batches in one commit, each of them all or none.
+
+        A batch's answer is its jobs in order, or the error that refused it: ``Conflict`` (an idempotency key that
+        stands for another request; its text names the index), ``DataRefused`` (a row the store cannot take).
+        """
+        ...
+
+    async def claim(self, demand: Demand) -> list[ClaimedJob]:
+        """Move available jobs to ``running`` under this worker's lease. Raises ``LeaseLost``."""
+        ...
+
+    async def finish(self, worker_id: str, outcomes: Sequence[Outcome]) -> list[JobState | None]:
+        """Apply outcomes; for each the state its job came to, or None when the claim was no longer ours.
+
+        Raises ``DataRefused`` when a row's data stopped the whole batch (nothing was applied).
+        """
+        ...
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        """Keep progress, checkpoints and log lines of running attempts; of lost claims, quietly nothing."""
+        ...
+
+    async def cancel(self, ids: Sequence[str], reason: str | None) -> list[Changed]:
+        """Cancel: final at once when waiting, a request when running."""
+        ...
+
+    async def retry(self, ids: Sequence[str]) -> list[Changed]:
+        """Make dead and cancelled jobs available again with as many attempts as at first."""
+        ...
+
+    async def change(self, job_id: str, change: Change) -> Changed:
+        """Edit a waiting job."""
+        ...
+
+
+# --- leases -----------------------------------------------------------------------------------------------------
+
+
+class WorkerInfo(msgspec.Struct, kw_only=True):
+    """A worker as it registers."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    queues: str
+    types: tuple[str, ...]
+    slots: int
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """The answer to a heartbeat: jobs of this worker whose cancel is wanted, and whether it should drain and leave."""
+
+    cancels: tuple[str, ...] = ()
+    drain: bool = False
+
+
+class Leases(Protocol):
+    """Who is alive, and until when."""
+
+    async def register(self, worker: WorkerInfo, lease: int) -> None:
+        """Begin a lease of ``lease`` microseconds under a new id."""
+        ...
+
+    async def renew(self, worker_id: str, lease: int, busy: int) -> Renewal:
+        """Extend the lease; ``busy`` slots are shown to people. Raises ``LeaseLost`` when it has lapsed."""
+        ...
+
+    async def orders(self, worker_id: str) -> Renewal:
+        """What ``renew`` would answer, read without renewing: so that a cancel arrives before the next heartbeat."""
+        ...
+
+    async def leave(self, worker_id: str) -> None:
+        """End the lease at once; jobs still under it are rescued without waiting."""
+        ...
+
+    async def close(self) -> None:
+        """Give back the connection."""
+        ...
+
+
+# --- the leader's duties ----------------------------------------------------------------------------------------
+
+
+class DueOccurrence(msgspec.Struct, frozen=True):
+    """An occurrence that has come due: its job, its schedule (None: deleted), and whether an earlier one still lives."""
+
+    job_id: str
+    fire_at: int
+    schedule: Schedule | None
+    previous_alive: bool
+    now: int
+
+
+class OccurrencePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of a due occurrence: it runs or is cancelled (with the reason), what follows it, whom it replaces."""
+
+    run: bool
+    reason: str | None = None
+    following: tuple[NewJob, ...] = ()
+    cancel_previous: bool = False
+
+
+class Promoted(msgspec.Struct, frozen=True):
+    """What one pass of promotion did: how many jobs became available, and how late the latest was (µs)."""
+
+    count: int
+    lag: int = 0
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long finished jobs are kept: by age (µs, by final state) and by number; None: no bound."""
+
+    succeeded: int | None
+    dead: int | None
+    cancelled: int | None
+    most: int | None
+
+
+class Duties(Protocol):
+    """What the leader does; every write checks its ``epoch`` and raises ``NotLeader`` when another one leads."""
+
+    async def lead(self, holder: str, lease: int) -> int | None:
+        """Take or renew the leadership for ``lease`` microseconds: the epoch, or None when another holds it."""
+        ...
+
+    async def resign(self, holder: str) -> None:
+        """Give the leadership up, so that a stand-by takes over without waiting."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """When (store's clock) anything comes due next: a start, an expiry, a deadline, the end of a lease."""
+        ...
+
+    async def promote_due(
+        self, epoch: int, limit: int, plan: Callable[[DueOccurrence], OccurrencePlan]
+    ) -> Promoted:
+        """``scheduled``/``retrying`` -> ``available`` for what is due, oldest first; occurrences go by ``plan`` (pure)."""
+        ...
+
+    async def expire(self, epoch: int, limit: int) -> int:
+        """Cancel (kind ``expired``) jobs never started by their ``expires_at``."""
+        ...
+
+    async def rescue_lost(self, epoch: int, grace: int, limit: int) -> int:
+        """Take back running jobs without a live worker, and those past deadline + ``grace`` whatever their worker says."""
+        ...
+
+    async def waiting_types(self) -> list[tuple[str, str, int]]:
+        """(type, queue, available since) of available jobs whose type no live worker of the queue knows.
+
+        Empty while no worker is alive: then it is the workers that are missing, not the type.
+        """
+        ...
+
+    async def bury(self, epoch: int, type: str, queue: str, available_before: int, limit: int) -> int:
+        """Available jobs of a type that nobody knows -> ``dead`` (kind ``unknown_type``)."""
+        ...
+
+    async def prune(self, epoch: int, retention: Retention, limit: int) -> int:
+        """Forget finished jobs past retention, and keys, events, rollups and workers past theirs."""
+        ...
+
+    async def sample_depth(self, epoch: int) -> None:
+        """Write down how deep each queue is, for people and for ``max_depth``."""
+        ...
+
+
+# --- schedules and queues ---------------------------------------------------------------------------------------
+
+
+class Schedule(msgspec.Struct, kw_only=True):
+    """A stored schedule. ``spec`` is the JSON of ``ScheduleSpec``; ``version`` counts its changes."""
+
+    id: str
+    name: str
+    spec: bytes
+    paused: bool
+    declared: bool = False
+    version: int = 1
+    created_at: int = 0
+    updated_at: int = 0
+    next_job_id: str | None = None
+    next_fire_at: int | None = None
+    last_fire_at: int | None = None
+    note: str | None = None
+
+
+class Schedules(Protocol):
+    """Rules and their pending occurrences, which change together."""
+
+    async def put(self, schedule: Schedule, pending: NewJob | None, expect: int | None) -> Schedule:
+        """Create or replace by name, and replace its pending occurrence, in one transaction.
+
+        ``expect`` is the version it must have (0: must not exist yet; None: whatever); else ``Conflict``. When an
+        occurrence for the same fire time already exists nothing is added: two processes never make it twice.
+        """
+        ...
+
+    async def get(self, name: str) -> Schedule | None:
+        """By name."""
+        ...
+
+    async def delete(self, name: str) -> bool:
+        """Delete the rule and withdraw its pending occurrence; occurrences that ran stay."""
+        ...
+
+    async def occurrences(self, schedule_id: str, limit: int) -> list[tuple[int, str, str]]:
+        """The newest (fire time, job id, state), newest first."""
+        ...
+
+    async def list(self, after: str | None, limit: int) -> list[Schedule]:
+        """In the order of names."""
+        ...
+
+
+class QueueSettings(msgspec.Struct, kw_only=True):
+    """What people set on a queue. ``max_depth`` bounds its waiting jobs (None: no bound)."""
+
+    name: str
+    paused: bool = False
+    paused_at: int | None = None
+    paused_by: str | None = None
+    max_depth: int | None = None
+
+
+class QueueView(msgspec.Struct, kw_only=True):
+    """A queue as people see it: settings, depth by state (sampled each second), oldest available job's ``run_at``."""
+
+    settings: QueueSettings
+    depth: dict[str, int]
+    oldest: int | None
+    sampled_at: int | None
+
+
+class Queues(Protocol):
+    """Queues and what people set on them. A queue exists from its first job or setting on."""
+
+    async def set(
+        self, name: str, *, paused: bool | None, by: str | None, max_depth: int | None, clear_depth: bool
+    ) -> QueueSettings:
+        """Change settings; None leaves one as it is, ``clear_depth`` lifts the bound."""
+        ...
+
+    async def list(self) -> list[QueueView]:
+        """All queues, by name."""
+        ...
+
+
+# --- reading for people -----------------------------------------------------------------------------------------
+
+
+class JobFilter(msgspec.Struct, kw_only=True):
+    """Which jobs a person wants to see; empty: all."""
+
+    states: tuple[JobState, ...] = ()
+    queue: str | None = None
+    type: str | None = None
+    tag: str | None = None
+    key: str | None = None
+    error: str | None = None
+    worker_id: str | None = None
+    workflow_id: str | None = None
+    schedule_id: str | None = None
+    created_after: int | None = None
+    created_before: int | None = None
+    payload: tuple[tuple[str, str], ...] = ()
+    """(path, value): the value at the dotted path, as JSON text or as a bare string, equals ``value``."""
+
+
+class JobPage(msgspec.Struct):
+    """A page of jobs, newest first. ``searched_until``: a bounded search stopped at jobs created then (µs)."""
+
+    jobs: list[Job]
+    next_cursor: str | None
+    searched_until: int | None = None
+
+
+class WorkerView(msgspec.Struct, kw_only=True):
+    """A worker as people see it."""
+
+    info: WorkerInfo
+    started_at: int
+    seen_at: int
+    lease_until: int
+    busy: int
+    draining: bool
+    alive: bool
+
+
+class RollupRow(msgspec.Struct, frozen=True):
+    """Finished jobs of one time slot: counts by octave-quarter buckets of waiting and running time (``domain.stats``)."""
+
+    slot: int
+    queue: str
+    type: str
+    outcome: str
+    kind: str
+    wait_bucket: int
+    run_bucket: int
+    count: int
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One change. ``id`` orders all events ("<batch>.<index>"); ``subject`` is job, queue, worker or schedule.
+
+    ``key`` is the job's id, or the name of the queue, worker or schedule; ``state`` what it came to.
+    """
+
+    id: str
+    at: int
+    subject: str
+    key: str
+    state: str
+    type: str | None = None
+    queue: str | None = None
+
+
+class Queries(Protocol):
+    """Short reads for people; none scans a table."""
+
+    async def get(self, job_id: str) -> Job | None:
+        """One job with everything, its attempts included."""
+        ...
+
+    async def states(self, ids: Sequence[str]) -> dict[str, JobState]:
+        """The states of those of ``ids`` that exist; what waiting for results asks."""
+        ...
+
+    async def attempts(self, job_id: str) -> list[Attempt]:
+        """The attempts of a job, oldest first, the one that runs included."""
+        ...
+
+    async def logs(self, job_id: str, after: int, limit: int) -> list[tuple[int, int, LogLine]]:
+        """(sequence, attempt, line) after the sequence number ``after``, oldest first."""
+        ...
+
+    async def workers(self) -> list[WorkerView]:
+        """Workers that live or were seen within the last hour, newest first."""
+        ...
+
+    async def drain(self, worker_id: str) -> bool:
+        """Ask a worker to finish and leave; False when it does not live."""
+        ...
+
+    async def rollups(self, since: int) -> list[RollupRow]:
+        """Finished jobs by slot, from ``since`` on."""
+        ...
+
+    async def depths(self, since: int) -> list[tuple[int, str, str, int]]:
+        """Sampled depth over time: (slot, queue, state, depth)."""
+        ...
+
+    async def events(self, after: str | None, limit: int) -> list[Event]:
+        """Events after the id, oldest first; None: only the newest one, to start from."""
+        ...
+
+    async def list(self, filter: JobFilter, limit: int, cursor: str | None, full: bool) -> JobPage:
+        """A page, newest first; ``full`` adds payload, result and attempts. Raises ``Invalid`` for a bad cursor."""
+        ...
+
+
+class Changes(Protocol):
+    """Wake-ups: something was committed that may concern a waiter. May be early, late or for nothing; never needed
+    for correctness, since every waiter also has a longest sleep."""
+
+    def version(self) -> int:
+        """A number that grows with every change seen."""
+        ...
+
+    async def wait(self, seen: int, timeout: float) -> int:
+        """Return the version once it is past ``seen``, or after ``timeout`` seconds."""
+        ...
+
+
+class StoreHealth(msgspec.Struct, kw_only=True):
+    """What ``/health/db`` and ``flux doctor`` tell."""
+
+    ok: bool
+    detail: str
+    durable: bool
+    size: int | None = None
+
+
+class Store(Protocol):
+    """The truth: all ports on one database."""
+
+    jobs: Jobs
+    duties: Duties
+    schedules: Schedules
+    queues: Queues
+    queries: Queries
+    leases: Leases
+    changes: Changes
+
+    async def open(self) -> None:
+        """Connect and check the schema. Raises ``SchemaMismatch``, ``Unavailable``."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and disconnect."""
+        ...
+
+    async def now(self) -> int:
+        """The store's clock."""
+        ...
+
+    async def health(self) -> StoreHealth:
+        """Try a real write path check; never raises."""
+        ...
+
+    def lease_connection(self) -> Leases:
+        """Leases on a connection of their own, for the heartbeat's thread and its event loop (opened lazily there)."""
+        ...
+
+    async def migrate(self, target: int | None = None) -> list[str]:
+        """Bring the schema to ``target`` (None: newest), safe with several starters; the names of what ran."""
+        ...
+
+    async def schema(self) -> list[tuple[str, bool]]:
+        """(migration, applied) in order."""
+        ...
+
+
+# --- broker -----------------------------------------------------------------------------------------------------
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """ "Job J may be runnable", for the lane (queue, priority)."""
+
+    job_id: str
+    queue: str
+    priority: int
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What a broker hands a worker: ids to claim, or None: "look by policy"."""
+
+    ids: tuple[str, ...] | None
+    receipts: tuple[str, ...] = ()
+
+
+class Broker(Protocol):
+    """Carries hints. Losing, repeating or delaying one costs time and never a job."""
+
+    async def publish(self, hints: Sequence[Hint]) -> None:
+        """Offer hints. A failure is no error for the caller of enqueue: the dispatcher hints again."""
+        ...
+
+    async def receive(self, demand: Demand, timeout: float) -> Offer | None:
+        """Wait for something that fits the demand; None after ``timeout`` seconds."""
+        ...
+
+    async def acknowledge(self, offer: Offer) -> None:
+        """The offer's hints were claimed or are stale: drop them."""
+        ...
+
+    async def health(self) -> str | None:
+        """None when well, else one sentence."""
+        ...
