@@ -11,6 +11,9 @@ from typing import Final
 SLOT: Final = 10_000_000
 """Rollups are counted by slots of ten seconds (µs)."""
 
+NONE: Final = -1
+"""The bucket of what has no duration: the running time of a job that was cancelled while it waited."""
+
 
 def slot_of(at: int) -> int:
     """The start of the slot that an instant lies in."""
@@ -38,18 +41,17 @@ def bucket_bounds(b: int) -> tuple[int, int]:
 def percentile(counts: Mapping[int, int], q: float) -> int | None:
     """The duration (µs) that a part ``q`` (0 to 1) of what was counted stays within; None when nothing was counted.
 
-    Within its bucket a duration is taken to lie evenly.
+    Within its bucket a duration is taken to lie evenly; ``NONE`` is not counted.
     """
-    total = sum(counts.values())
+    known = {b: count for b, count in counts.items() if b >= 0 and count > 0}
+    total = sum(known.values())
     if total <= 0:
         return None
     wanted = min(max(q, 0.0), 1.0) * total
     below = 0
     last = 0
-    for b in sorted(counts):
-        count = counts[b]
-        if count <= 0:
-            continue
+    for b in sorted(known):
+        count = known[b]
         low, high = bucket_bounds(b)
         if below + count >= wanted:
             return low + int((high - 1 - low) * max(wanted - below, 0.0) / count)

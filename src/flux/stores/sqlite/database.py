@@ -103,11 +103,11 @@ class Database:
 
     # --- life -------------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Connect. Raises ``Unavailable`` when the file cannot be written to."""
+    async def open(self) -> bool:
+        """Connect; False when that was done already. Raises ``Unavailable`` when the file cannot be written to."""
         with self._gate:
             if self._is_open:
-                return
+                return False
             self._is_open = True
             if not self.inline:
                 self._threads = [
@@ -122,10 +122,15 @@ class Database:
                 for thread in self._threads:
                     thread.start()
         try:
-            await self.write(_nothing)
+            await self.probe()
         except BaseException:
             await self.close()
             raise
+        return True
+
+    async def probe(self) -> None:
+        """Try to write, without writing. Raises ``Unavailable``."""
+        await self.write(_nothing)
 
     def schema_seen(self) -> None:
         """Say that the tables are there: a file without them is from now on somebody's mistake."""

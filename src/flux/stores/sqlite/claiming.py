@@ -1,0 +1,159 @@
+"""A claim in one transaction: choose by policy or by hints, read what the handlers need, mark as running."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterator
+from itertools import groupby
+
+from flux.domain.errors import LeaseLost
+from flux.domain.job import ClaimedJob
+from flux.engine.ports import Demand
+from flux.stores.sqlite.events import EventLog
+from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
+
+SQL = Statements("claim.sql")
+
+_jobs = decoder(list[ClaimedJob])
+_lanes = decoder(list[tuple[str, int]])
+_ids = decoder(list[str])
+_hinted = decoder(list[tuple[int, str, str]])
+
+_FEW_LANES = 4
+
+
+class Claim:
+    """One claim: a demand, met at one instant of the store's clock under a fresh fence."""
+
+    def __init__(self, namespace: str, now: int, demand: Demand, claim_id: int) -> None:
+        self._namespace = namespace
+        self._now = now
+        self._demand = demand
+        self._claim_id = claim_id
+        self._types = json_text(demand.types)
+        self._room = dict(demand.queues)
+
+    def run(self, connection: sqlite3.Connection) -> list[ClaimedJob]:
+        """Claim. Raises ``LeaseLost``."""
+        demand = self._demand
+        hinted = demand.hints is not None
+        ids = self._from_hints(connection) if hinted else self._by_policy(connection)
+        if not ids:
+            return []
+        chosen = json_text(ids)
+        text = one_value(
+            connection, SQL["read_claimed"], (self._namespace, chosen, self._claim_id, self._now)
+        )
+        jobs: list[ClaimedJob] = _jobs(text)
+        connection.execute(
+            SQL["mark_running"], (self._namespace, chosen, demand.worker_id, self._claim_id, self._now)
+        )
+        events = EventLog(self._namespace, self._now)
+        events.jobs("running", [(job.id, job.type, job.queue) for job in jobs])
+        events.write(connection)
+        return jobs
+
+    def _under_lease(self, lease_until: int | None) -> None:
+        """In the same transaction as all that follows: without it a claim can land under a worker being swept."""
+        if lease_until is None or lease_until <= self._now:
+            raise LeaseLost(f"The lease of worker {self._demand.worker_id} has lapsed.")
+
+    def _admit(self, queue: str) -> bool:
+        """Take a place in a queue, when there is one."""
+        room = self._room.get(queue)
+        if room is None:
+            return self._demand.every_queue
+        if room <= 0:
+            return False
+        self._room[queue] = room - 1
+        return True
+
+    # --- by hints ---------------------------------------------------------------------------------------------
+
+    def _from_hints(self, connection: sqlite3.Connection) -> list[str]:
+        demand = self._demand
+        lease_until, text = connection.execute(
+            SQL["hinted"],
+            (self._namespace, demand.worker_id, json_text(demand.hints), self._types, self._now),
+        ).fetchone()
+        self._under_lease(lease_until)
+        sign = 1 if demand.lowest_first else -1
+        candidates: list[tuple[int, str, str]] = _hinted(text)
+        candidates.sort(key=lambda candidate: (sign * candidate[0], candidate[1]))
+        ids: dict[str, None] = {}
+        for _, id, queue in candidates:
+            if len(ids) >= demand.slots:
+                break
+            if id not in ids and self._admit(queue):
+                ids[id] = None
+        return list(ids)
+
+    # --- by policy --------------------------------------------------------------------------------------------
+
+    def _by_policy(self, connection: sqlite3.Connection) -> list[str]:
+        demand = self._demand
+        values: tuple[object, ...] = (self._namespace, demand.worker_id)
+        if demand.every_queue:
+            statement = SQL["lanes_everywhere"]
+        else:
+            statement = SQL["lanes_named"]
+            values = (*values, json_text(list(demand.queues)))
+        lease_until, text = connection.execute(statement, values).fetchone()
+        self._under_lease(lease_until)
+        sign = 1 if demand.lowest_first else -1
+        lanes: list[tuple[str, int]] = [lane for lane in _lanes(text) if self._room.get(lane[0], 1) > 0]
+        lanes.sort(key=lambda lane: sign * lane[1])
+        ids: list[str] = []
+        for priority, level in groupby(lanes, key=lambda lane: lane[1]):
+            if len(ids) >= demand.slots:
+                break
+            self._from_level(connection, priority, [queue for queue, _ in level], ids)
+        return ids
+
+    def _from_level(
+        self, connection: sqlite3.Connection, priority: int, queues: list[str], ids: list[str]
+    ) -> None:
+        """The oldest of several lanes of one priority, by id over all of them."""
+        wanted = self._demand.slots - len(ids)
+        if len(queues) == 1:
+            limit = min(wanted, self._room.get(queues[0], wanted))
+            found = self._oldest(connection, queues[0], priority, "", limit)
+            if queues[0] in self._room:
+                self._room[queues[0]] -= len(found)
+            ids += found
+            return
+        # Reading everything that could be wanted of each of a hundred lanes would be a hundred times too much.
+        chunk = wanted if len(queues) <= _FEW_LANES else max(8, 2 * wanted // len(queues))
+        streams = [self._stream(connection, queue, priority, chunk) for queue in queues]
+        for id, queue in heapq.merge(*streams):
+            if self._admit(queue):
+                ids.append(id)
+                if len(ids) >= self._demand.slots:
+                    return
+
+    def _stream(
+        self, connection: sqlite3.Connection, queue: str, priority: int, chunk: int
+    ) -> Iterator[tuple[str, str]]:
+        after = ""
+        while True:
+            limit = min(chunk, self._room.get(queue, chunk))
+            if limit <= 0:
+                return
+            found = self._oldest(connection, queue, priority, after, limit)
+            for id in found:
+                yield id, queue
+            if len(found) < limit:
+                return
+            after = found[-1]
+
+    def _oldest(
+        self, connection: sqlite3.Connection, queue: str, priority: int, after: str, limit: int
+    ) -> list[str]:
+        text = one_value(
+            connection,
+            SQL["oldest_of_lane"],
+            (self._namespace, queue, priority, after, self._types, self._now, limit),
+        )
+        found: list[str] = _ids(text)
+        return found

@@ -1,0 +1,183 @@
+"""Enqueue in one transaction: new jobs become rows, keys decide which of them are new."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from flux.domain.errors import Conflict, DataRefused, FluxError
+from flux.domain.job import NO_OPTIONS, Inserted, JobState, NewJob
+from flux.stores.sqlite.events import EventLog
+from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
+
+SQL = Statements("insert.sql")
+
+REFUSED = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeError,
+)
+"""What SQLite and its driver raise for the data of a row, and never for the state of the file."""
+
+_Found = tuple[str, str, str, JobState, int, int]
+_find_keys = decoder(list[_Found])
+_find_holders = decoder(list[tuple[str, str, JobState, int, int]])
+
+
+def refused(error: BaseException) -> DataRefused:
+    """The driver's complaint as ours."""
+    return DataRefused(f"The database refused a row: {error}.")
+
+
+class Inserter:
+    """One enqueue: batches, each of them all or none, at one instant of the store's clock."""
+
+    def __init__(self, namespace: str, now: int) -> None:
+        self._namespace = namespace
+        self._now = now
+        self.events = EventLog(namespace, now)
+
+    def plain(
+        self, connection: sqlite3.Connection, batches: Sequence[Sequence[NewJob]]
+    ) -> list[list[Inserted] | FluxError]:
+        """Batches without keys, as one. Raises one of ``REFUSED`` without saying for which of them."""
+        rows: list[tuple[Any, ...]] = []
+        answers: list[list[Inserted] | FluxError] = []
+        for batch in batches:
+            mine = [self._row(job) for job in batch]
+            rows += mine
+            answers.append([self._created(row) for row in mine])
+        self._store(connection, rows)
+        return answers
+
+    def careful(
+        self, connection: sqlite3.Connection, batches: Sequence[Sequence[NewJob]]
+    ) -> list[list[Inserted] | FluxError]:
+        """Each batch by itself: one that is refused leaves the others as they are."""
+        answers: list[list[Inserted] | FluxError] = []
+        for batch in batches:
+            connection.execute("SAVEPOINT batch")
+            try:
+                answer, rows = self._batch(connection, batch)
+                self._store(connection, rows)
+                answers.append(answer)
+            except FluxError as error:
+                connection.execute("ROLLBACK TO batch")
+                answers.append(error)
+            except REFUSED as error:
+                connection.execute("ROLLBACK TO batch")
+                answers.append(refused(error))
+            connection.execute("RELEASE batch")
+        return answers
+
+    def _store(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        SQL.many["insert_live"].run(connection, (self._namespace, self._now), rows)
+        for state in (JobState.AVAILABLE, JobState.SCHEDULED):
+            self.events.jobs(state, [(row[0], row[1], row[2]) for row in rows if row[4] == state])
+
+    def _row(self, job: NewJob) -> tuple[Any, ...]:
+        now = self._now
+        run_at = now + job.delay if job.run_at is None else job.run_at
+        expires_at = job.expires_at
+        if expires_at is None and job.expires_in is not None:
+            expires_at = now + job.expires_in
+        return (
+            job.id,
+            job.type,
+            job.queue,
+            job.priority,
+            "available" if run_at <= now else "scheduled",
+            run_at,
+            job.max_retries + 1,
+            job.max_retries,
+            job.timeout,
+            expires_at,
+            job.payload.decode(),
+            None if job.options is NO_OPTIONS or job.options == NO_OPTIONS else json_text(job.options),
+            job.schedule_id,
+            job.workflow_id,
+            None if job.unique is None else job.unique.key,
+            None if job.idempotency is None else job.idempotency.key,
+        )
+
+    def _created(self, row: tuple[Any, ...]) -> Inserted:
+        return Inserted(row[0], JobState(row[4]), self._now, row[5])
+
+    # --- keys -------------------------------------------------------------------------------------------------
+
+    def _batch(
+        self, connection: sqlite3.Connection, batch: Sequence[NewJob]
+    ) -> tuple[list[Inserted], list[tuple[Any, ...]]]:
+        """The answers, and the rows of the jobs that are new."""
+        keys = {found[0]: found for found in self._keys(connection, batch)}
+        holders = {found[0]: found[1:] for found in self._holders(connection, batch)}
+        answers: list[Inserted] = []
+        rows: list[tuple[Any, ...]] = []
+        held: list[tuple[Any, ...]] = []
+        taken: list[tuple[Any, ...]] = []
+        for index, job in enumerate(batch):
+            wish = job.idempotency
+            if wish is not None and wish.key in keys:
+                _, fingerprint, id, state, created_at, run_at = keys[wish.key]
+                if fingerprint != wish.fingerprint:
+                    raise Conflict(
+                        f"jobs[{index}]: the idempotency key {wish.key!r} already stands for another request."
+                    )
+                answers.append(Inserted(id, state, created_at, run_at, "replayed"))
+                continue
+            unique = job.unique
+            if unique is not None and unique.key in holders:
+                id, state, created_at, run_at = holders[unique.key]
+                answer = Inserted(id, state, created_at, run_at, "duplicate")
+            else:
+                row = self._row(job)
+                rows.append(row)
+                answer = self._created(row)
+                if unique is not None:
+                    taken.append(
+                        (
+                            unique.key,
+                            job.id,
+                            json_text(unique.states),
+                            None if unique.period is None else self._now + unique.period,
+                        )
+                    )
+                    if answer.state in unique.states and (unique.period is None or unique.period > 0):
+                        holders[unique.key] = (answer.id, answer.state, answer.created_at, answer.run_at)
+            answers.append(answer)
+            if wish is not None:
+                # A duplicate's key stands for the job that was there: the same request gets the same answer again.
+                known = (answer.id, answer.state, answer.created_at, answer.run_at)
+                keys[wish.key] = (wish.key, wish.fingerprint, *known)
+                expires_at = None if wish.ttl is None else self._now + wish.ttl
+                held.append((wish.key, wish.fingerprint, answer.id, expires_at, None, *known[2:]))
+        shared = (self._namespace,)
+        SQL.many["hold_idempotency"].run(connection, shared, held)
+        SQL.many["hold_unique"].run(connection, shared, taken)
+        return answers, rows
+
+    def _keys(self, connection: sqlite3.Connection, batch: Sequence[NewJob]) -> list[_Found]:
+        keys = [job.idempotency.key for job in batch if job.idempotency is not None]
+        return self._find(connection, "find_idempotency", keys, _find_keys)
+
+    def _holders(self, connection: sqlite3.Connection, batch: Sequence[NewJob]) -> list[Any]:
+        keys = [job.unique.key for job in batch if job.unique is not None]
+        return self._find(connection, "find_unique", keys, _find_holders)
+
+    def _find(
+        self, connection: sqlite3.Connection, statement: str, keys: list[str], decode: Any
+    ) -> list[Any]:
+        if not keys:
+            return []
+        text = one_value(connection, SQL[statement], (self._namespace, json_text(keys), self._now))
+        found: list[Any] = decode(text)
+        return found
+
+
+def has_keys(batches: Sequence[Sequence[NewJob]]) -> bool:
+    """Whether any job asks for more than to be stored."""
+    return any(job.idempotency is not None or job.unique is not None for batch in batches for job in batch)

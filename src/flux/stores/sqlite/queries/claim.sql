@@ -1,0 +1,65 @@
+-- Statements of a claim. ?1 is the namespace everywhere. A lane is (queue, priority); lanes are found by jumping from
+-- one to the next in live_available, so that a backlog of a million costs no more than one of ten.
+
+-- name: lanes_everywhere
+WITH RECURSIVE found (queue) AS (
+    SELECT min(queue) FROM live WHERE namespace = ?1 AND state = 'available'
+    UNION ALL
+    SELECT (SELECT min(queue) FROM live WHERE namespace = ?1 AND state = 'available' AND queue > found.queue)
+      FROM found WHERE found.queue IS NOT NULL
+), lanes (queue, priority) AS (
+    SELECT f.queue, (SELECT max(priority) FROM live WHERE namespace = ?1 AND state = 'available' AND queue = f.queue)
+      FROM found f LEFT JOIN queues q ON q.namespace = ?1 AND q.name = f.queue
+     WHERE f.queue IS NOT NULL AND coalesce(q.paused, 0) = 0
+    UNION ALL
+    SELECT queue, (SELECT max(priority) FROM live
+                    WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
+                      AND priority < lanes.priority)
+      FROM lanes WHERE priority IS NOT NULL
+)
+SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
+       (SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL);
+
+-- name: lanes_named
+WITH RECURSIVE lanes (queue, priority) AS (
+    SELECT f.value, (SELECT max(priority) FROM live WHERE namespace = ?1 AND state = 'available' AND queue = f.value)
+      FROM json_each(?3) f LEFT JOIN queues q ON q.namespace = ?1 AND q.name = f.value
+     WHERE coalesce(q.paused, 0) = 0
+    UNION ALL
+    SELECT queue, (SELECT max(priority) FROM live
+                    WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
+                      AND priority < lanes.priority)
+      FROM lanes WHERE priority IS NOT NULL
+)
+SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
+       (SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL);
+
+-- name: oldest_of_lane
+SELECT json_group_array(id) FROM (
+    SELECT id FROM live INDEXED BY live_available
+     WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 AND id > ?4
+       AND type IN (SELECT value FROM json_each(?5))
+       AND (expires_at IS NULL OR expires_at > ?6 OR attempt > 0)
+     ORDER BY id LIMIT ?7);
+
+-- name: hinted
+SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
+       (SELECT json_group_array(json_array(l.priority, l.id, l.queue))
+          FROM json_each(?3) h CROSS JOIN live l
+          LEFT JOIN queues q ON q.namespace = ?1 AND q.name = l.queue
+         WHERE l.namespace = ?1 AND l.id = h.value AND +l.state = 'available' AND coalesce(q.paused, 0) = 0
+           AND l.type IN (SELECT value FROM json_each(?4))
+           AND (l.expires_at IS NULL OR l.expires_at > ?5 OR l.attempt > 0));
+
+-- What the handlers need, in the order of the ids, in the order of ClaimedJob's fields.
+-- name: read_claimed
+SELECT json_group_array(json_array(l.id, ?3, l.type, l.queue, l.priority, l.payload, l.attempt + 1, l.attempt_limit,
+           l.timeout, l.options, l.created_at, l.run_at, ?4, l.schedule_id, l.workflow_id, p.checkpoint))
+  FROM json_each(?2) j CROSS JOIN live l
+  LEFT JOIN progress p ON p.namespace = ?1 AND p.job_id = l.id
+ WHERE l.namespace = ?1 AND l.id = j.value;
+
+-- name: mark_running
+UPDATE live SET state = 'running', attempt = attempt + 1, worker_id = ?3, claim_id = ?4, started_at = ?5,
+                deadline = ?5 + timeout
+ WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2)) AND +state = 'available';

@@ -1,0 +1,42 @@
+-- Statements of enqueue. ?1 is the namespace everywhere.
+
+-- name: insert_live
+-- row: (?1, *, *, *, *, *, *, ?2, *, *, *, *, *, *, *, *, *, *)
+INSERT INTO live (namespace, id, type, queue, priority, state, run_at, created_at, attempt_limit, max_retries,
+                  timeout, expires_at, payload, options, schedule_id, workflow_id, unique_key, idempotency_key)
+VALUES {rows};
+
+-- name: insert_queues
+-- row: (?1, *)
+INSERT OR IGNORE INTO queues (namespace, name) VALUES {rows};
+
+-- What stands for the keys already; a job that is forgotten answers from the key's own row.
+-- name: find_idempotency
+SELECT json_group_array(json_array(i.key, i.fingerprint, i.job_id, coalesce(l.state, d.state, i.state),
+           coalesce(l.created_at, d.created_at, i.created_at), coalesce(l.run_at, d.run_at, i.run_at)))
+  FROM json_each(?2) k
+ CROSS JOIN idempotency i ON i.namespace = ?1 AND i.key = k.value
+  LEFT JOIN live l ON l.namespace = ?1 AND l.id = i.job_id
+  LEFT JOIN done d ON d.namespace = ?1 AND d.id = i.job_id
+ WHERE (i.expires_at IS NULL OR i.expires_at > ?3)
+   AND coalesce(l.state, d.state, i.state) IS NOT NULL;
+
+-- name: hold_idempotency
+-- row: (?1, *, *, *, *, *, *, *)
+INSERT OR REPLACE INTO idempotency (namespace, key, fingerprint, job_id, expires_at, state, created_at, run_at)
+VALUES {rows};
+
+-- Who holds the keys, while it holds them.
+-- name: find_unique
+SELECT json_group_array(json_array(u.key, u.job_id, coalesce(l.state, d.state),
+           coalesce(l.created_at, d.created_at), coalesce(l.run_at, d.run_at)))
+  FROM json_each(?2) k
+ CROSS JOIN uniqueness u ON u.namespace = ?1 AND u.key = k.value
+  LEFT JOIN live l ON l.namespace = ?1 AND l.id = u.job_id
+  LEFT JOIN done d ON d.namespace = ?1 AND d.id = u.job_id
+ WHERE (u.expires_at IS NULL OR u.expires_at > ?3)
+   AND instr(u.states, '"' || coalesce(l.state, d.state) || '"') > 0;
+
+-- name: hold_unique
+-- row: (?1, *, *, *, *)
+INSERT OR REPLACE INTO uniqueness (namespace, key, job_id, states, expires_at) VALUES {rows};
