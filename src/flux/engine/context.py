@@ -45,7 +45,17 @@ class Context:
     are kept with the attempt; ``cancelled`` tells a synchronous handler to stop.
     """
 
-    __slots__ = ("_cancelled", "_decoded", "_desk", "_lines", "_options", "claimed", "closed", "leaks", "state")
+    __slots__ = (
+        "_cancelled",
+        "_decoded",
+        "_desk",
+        "_lines",
+        "_options",
+        "claimed",
+        "closed",
+        "leaks",
+        "state",
+    )
 
     def __init__(self, claimed: ClaimedJob, desk: Desk) -> None:
         self.claimed = claimed

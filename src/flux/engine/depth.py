@@ -1,4 +1,7 @@
-"""Backpressure: past a queue's maximum depth new jobs are refused. The depth is sampled, so the bound is soft by a second."""
+"""Backpressure: past a queue's maximum depth new jobs are refused.
+
+The depth is sampled, so the bound is soft by a second.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,8 @@ class DepthGauge:
         for queue, count in wanted.items():
             if self._room.get(queue, count) < count:
                 raise TooDeep(
-                    f"queue {queue} is at its maximum depth; nothing was stored, try again in a second", SECOND
+                    f"queue {queue} is at its maximum depth; nothing was stored, try again in a second",
+                    SECOND,
                 )
         for queue, count in wanted.items():
             if queue in self._room:

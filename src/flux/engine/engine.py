@@ -41,6 +41,7 @@ class Engine:
         self.queues = QueueService(store)
         self.workers = WorkerService(store)
         self.statistics = StatisticsService(store)
+        self.closing = False
 
     async def open(self) -> None:
         """Connect the store. Raises ``SchemaMismatch``, ``Unavailable``."""
@@ -48,6 +49,7 @@ class Engine:
 
     async def close(self) -> None:
         """Let accepted jobs be committed, then disconnect."""
+        self.closing = True
         await self.results.close()
         await self.enqueuer.drain()
         await self.store.close()

@@ -25,7 +25,9 @@ GROUP_COMMIT = 500
 class Enqueuer:
     """Puts jobs into the store: validation, depth limits, group commit, and the hint after the commit."""
 
-    def __init__(self, store: Store, broker: Broker, ids: IdSource, bounds: Bounds, depth: DepthGauge) -> None:
+    def __init__(
+        self, store: Store, broker: Broker, ids: IdSource, bounds: Bounds, depth: DepthGauge
+    ) -> None:
         self._broker = broker
         self._ids = ids
         self._bounds = bounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ class Handler(msgspec.Struct, kw_only=True, frozen=True):
     type: str
     call: Callable[[Context], Any]
     mode: Mode = Mode.ASYNC
-    no_retry: tuple[type[BaseException], ...] = ()
+    no_retry: tuple[builtins.type[BaseException], ...] = ()
     chunk: int = 0
     chunk_wait: int = 0
     call_chunk: Callable[[Sequence[Context]], Any] | None = None

@@ -43,9 +43,9 @@ class ChangeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     queue: str | msgspec.UnsetType = msgspec.UNSET
     priority: int | msgspec.UnsetType = msgspec.UNSET
     run_at: str | msgspec.UnsetType = msgspec.UNSET
-    timeout: Seconds | None | msgspec.UnsetType = msgspec.UNSET
+    timeout: Seconds | msgspec.UnsetType | None = msgspec.UNSET
     max_retries: int | msgspec.UnsetType = msgspec.UNSET
-    expires_at: str | None | msgspec.UnsetType = msgspec.UNSET
+    expires_at: str | msgspec.UnsetType | None = msgspec.UNSET
     tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -119,9 +119,7 @@ class JobService:
     async def retry_all(self, filter: JobFilter) -> int:
         """Retry every dead (or, when asked for, cancelled) job of the filter; how many were."""
         states = filter.states or (JobState.DEAD,)
-        return await self._in_bulk(
-            msgspec.structs.replace(filter, states=states), self._store.jobs.retry
-        )
+        return await self._in_bulk(msgspec.structs.replace(filter, states=states), self._store.jobs.retry)
 
     async def change(self, job_id: str, request: ChangeRequest) -> Job:
         """Edit a waiting job. Raises ``Invalid``, ``NotFound``, ``Conflict`` once it runs or has ended."""
@@ -142,17 +140,19 @@ class JobService:
     async def wait(self, job_id: str, timeout: float) -> Job:
         """The job once it is final, or as it stands after ``timeout`` seconds. Raises ``NotFound``."""
         job = await self.get(job_id)
-        if job.state not in FINAL and await self._results.ended(job_id, timeout):
-            job = await self.get(job_id)
-        elif job.state not in FINAL:
+        if (job.state not in FINAL and await self._results.ended(job_id, timeout)) or job.state not in FINAL:
             job = await self.get(job_id)
         return job
 
-    async def logs(self, job_id: str, after: int = 0, limit: int = 1000) -> builtins.list[tuple[int, int, LogLine]]:
+    async def logs(
+        self, job_id: str, after: int = 0, limit: int = 1000
+    ) -> builtins.list[tuple[int, int, LogLine]]:
         """(sequence, attempt, line) after a sequence number, oldest first."""
         return await self._store.queries.logs(job_id, after, limit)
 
-    async def _in_bulk(self, filter: JobFilter, verb: Callable[[builtins.list[str]], Awaitable[builtins.list[Changed]]]) -> int:
+    async def _in_bulk(
+        self, filter: JobFilter, verb: Callable[[builtins.list[str]], Awaitable[builtins.list[Changed]]]
+    ) -> int:
         # Selected first, page by page, so that what the verb changes does not move under the cursor.
         count, cursor = 0, None
         while count < BULK_LIMIT:

@@ -67,9 +67,9 @@ class Change(msgspec.Struct, kw_only=True):
     queue: str | msgspec.UnsetType = msgspec.UNSET
     priority: int | msgspec.UnsetType = msgspec.UNSET
     run_at: int | msgspec.UnsetType = msgspec.UNSET
-    timeout: int | None | msgspec.UnsetType = msgspec.UNSET
+    timeout: int | msgspec.UnsetType | None = msgspec.UNSET
     max_retries: int | msgspec.UnsetType = msgspec.UNSET
-    expires_at: int | None | msgspec.UnsetType = msgspec.UNSET
+    expires_at: int | msgspec.UnsetType | None = msgspec.UNSET
     tags: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -139,7 +139,7 @@ class WorkerInfo(msgspec.Struct, kw_only=True):
 
 
 class Renewal(msgspec.Struct, frozen=True):
-    """The answer to a heartbeat: jobs of this worker whose cancel is wanted, and whether it should drain and leave."""
+    """The answer to a heartbeat: jobs of this worker whose cancel is wanted, and whether it should leave."""
 
     cancels: tuple[str, ...] = ()
     drain: bool = False
@@ -153,7 +153,7 @@ class Leases(Protocol):
         ...
 
     async def renew(self, worker_id: str, lease: int, busy: int) -> Renewal:
-        """Extend the lease; ``busy`` slots are shown to people. Raises ``LeaseLost`` when it has lapsed."""
+        """Extend the lease; ``busy`` slots are shown. Raises ``LeaseLost`` when it has lapsed."""
         ...
 
     async def orders(self, worker_id: str) -> Renewal:
@@ -173,7 +173,7 @@ class Leases(Protocol):
 
 
 class DueOccurrence(msgspec.Struct, frozen=True):
-    """An occurrence that has come due: its job, its schedule (None: deleted), and whether an earlier one still lives."""
+    """An occurrence that has come due: its job, its schedule (None: deleted), and whether an earlier one lives."""
 
     job_id: str
     fire_at: int
@@ -183,7 +183,7 @@ class DueOccurrence(msgspec.Struct, frozen=True):
 
 
 class OccurrencePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of a due occurrence: it runs or is cancelled (with the reason), what follows it, whom it replaces."""
+    """What becomes of a due occurrence: it runs or is cancelled (with the reason), and what follows it."""
 
     run: bool
     reason: str | None = None
@@ -225,7 +225,7 @@ class Duties(Protocol):
     async def promote_due(
         self, epoch: int, limit: int, plan: Callable[[DueOccurrence], OccurrencePlan]
     ) -> Promoted:
-        """``scheduled``/``retrying`` -> ``available`` for what is due, oldest first; occurrences go by ``plan`` (pure)."""
+        """``scheduled``/``retrying`` -> ``available`` for what is due, by age; occurrences go by ``plan`` (pure)."""
         ...
 
     async def expire(self, epoch: int, limit: int) -> int:
@@ -233,7 +233,7 @@ class Duties(Protocol):
         ...
 
     async def rescue_lost(self, epoch: int, grace: int, limit: int) -> int:
-        """Take back running jobs without a live worker, and those past deadline + ``grace`` whatever their worker says."""
+        """Take back running jobs without a live worker, and any past deadline + ``grace``; how many."""
         ...
 
     async def waiting_types(self) -> list[tuple[str, str, int]]:
@@ -379,7 +379,7 @@ class WorkerView(msgspec.Struct, kw_only=True):
 
 
 class RollupRow(msgspec.Struct, frozen=True):
-    """Finished jobs of one time slot: counts by octave-quarter buckets of waiting and running time (``domain.stats``)."""
+    """Finished jobs of one time slot, by quarter-octave buckets of waiting and running time (``domain.stats``)."""
 
     slot: int
     queue: str
@@ -541,8 +541,8 @@ class Broker(Protocol):
         """Wait for something that fits the demand; None after ``timeout`` seconds."""
         ...
 
-    async def acknowledge(self, offer: Offer) -> None:
-        """The offer's hints were claimed or are stale: drop them."""
+    async def acknowledge(self, offer: Offer, demand: Demand, claimed: int) -> None:
+        """The offer's hints were claimed or are stale: drop them. As many claimed as demanded: there may be more."""
         ...
 
     async def health(self) -> str | None:

@@ -13,7 +13,7 @@ class QueueChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """The body of ``PATCH /queues/{q}``: only what is given is changed; ``max_depth: null`` lifts the bound."""
 
     paused: bool | msgspec.UnsetType = msgspec.UNSET
-    max_depth: int | None | msgspec.UnsetType = msgspec.UNSET
+    max_depth: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class QueueService:

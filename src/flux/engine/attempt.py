@@ -1,0 +1,309 @@
+"""One attempt: the handler under its deadline, in the loop, in a thread, in a child process, or in a chunk.
+
+An attempt has two ends. It is *concluded* when its outcome is handed over, and *over* when its code has really
+returned; only then is its slot free. Usually both are one moment. They part where code cannot be stopped: a thread past
+its deadline is concluded at once, and its slot stays held, visibly, until the thread returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
+from random import Random
+from typing import Any, Protocol
+
+from flux.domain.duration import format_duration
+from flux.domain.job import ClaimedJob, ErrorKind, Outcome
+from flux.engine import ending as endings
+from flux.engine.capture import current
+from flux.engine.context import Context, Desk
+from flux.engine.ending import Ending
+from flux.engine.handler import Handler, Mode
+from flux.engine.threads import Raised, Threads
+
+logger = logging.getLogger("flux.attempt")
+
+STUBBORN = 5.0
+"""Seconds that an async handler has to end after it was told to, before it is concluded without it."""
+
+
+class Stop(Enum):
+    """Why an attempt was told to stop."""
+
+    TIMEOUT = auto()
+    CANCEL = auto()
+    RELEASE = auto()
+    FENCE = auto()
+
+
+class Isolation(Protocol):
+    """Where process-isolated handlers run."""
+
+    async def run(self, handler: Handler, claimed: ClaimedJob, desk: Desk) -> Ending:
+        """Run one attempt in a child; cancelling this kills the child."""
+        ...
+
+
+class Room:
+    """What all attempts of a worker share."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        threads: Threads,
+        isolation: Isolation,
+        random: Random,
+        max_result: int,
+        conclude: Callable[[Outcome], None],
+        over: Callable[[Attempt], None],
+    ) -> None:
+        self.desk = desk
+        self.threads = threads
+        self.isolation = isolation
+        self.random = random
+        self.max_result = max_result
+        self.conclude = conclude
+        self.over = over
+
+
+class Attempt:
+    """One running attempt."""
+
+    __slots__ = (
+        "_room",
+        "_stubborn",
+        "_task",
+        "_timer",
+        "concluded",
+        "context",
+        "handler",
+        "job",
+        "reason",
+        "stop_reason",
+    )
+
+    def __init__(self, job: ClaimedJob, handler: Handler, room: Room) -> None:
+        self.job = job
+        self.handler = handler
+        self.context = Context(job, room.desk)
+        self.concluded = False
+        self.stop_reason: Stop | None = None
+        self.reason: str | None = None
+        self._room = room
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stubborn: asyncio.TimerHandle | None = None
+
+    # --- from outside ---
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to run."""
+        self.arm(loop)
+        mode = self.handler.mode
+        run = (
+            self._run_async
+            if mode is Mode.ASYNC
+            else self._run_thread
+            if mode is Mode.THREAD
+            else self._run_process
+        )
+        self._task = loop.create_task(run())
+
+    def join(self, chunk: asyncio.Task[None]) -> None:
+        """Run as a member of a chunk's call."""
+        self._task = chunk
+
+    def arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the deadline count."""
+        timeout = self._timeout()
+        if timeout is not None:
+            self._timer = loop.call_later(timeout / 1_000_000, self.stop, Stop.TIMEOUT)
+
+    def stop(self, why: Stop, reason: str | None = None) -> None:
+        """Tell it to stop; the first reason counts, except that a fence is stronger than all."""
+        if self.concluded:
+            return
+        if why is Stop.FENCE:
+            # What it does from here on counts for nothing: somebody else owns the job.
+            self.stop_reason, self.concluded = why, True
+        elif self.stop_reason is not None:
+            return
+        else:
+            self.stop_reason, self.reason = why, reason
+        self.context.cancel_flag().set()
+        if self.handler.chunk and why is Stop.CANCEL:
+            # One member leaves; the call goes on for the others, and what it says of this one is ignored.
+            self._conclude(self._stopped())
+        elif self.handler.mode is Mode.THREAD:
+            if why is Stop.TIMEOUT:
+                self._conclude(self._stopped())
+        elif self._task is not None:
+            self._task.cancel()
+            if not self.concluded:
+                loop = self._task.get_loop()
+                self._stubborn = loop.call_later(STUBBORN, self._conclude_without)
+
+    def abandon(self) -> None:
+        """Conclude now, whatever its code still does: its worker leaves."""
+        if not self.concluded:
+            if self.stop_reason is None:
+                self.stop_reason = Stop.RELEASE
+            self._conclude(self._stopped())
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """What runs it."""
+        return self._task
+
+    @property
+    def held(self) -> bool:
+        """Concluded, but its code still runs and holds the slot."""
+        return self.concluded
+
+    # --- running ---
+
+    async def _run_async(self) -> None:
+        context = self.context
+        current.set(context)
+        try:
+            ending = endings.of_value(await self.handler.call(context), self._room.max_result)
+            if self.stop_reason is Stop.TIMEOUT:
+                ending = self._stopped()
+        except asyncio.CancelledError as error:
+            ending = self._stopped() if self.stop_reason else endings.of_exception(error)
+        except BaseException as error:
+            ending = self._raised(error)
+        if context.leaks:
+            self._end_leaks()
+        self._end(ending)
+
+    async def _run_thread(self) -> None:
+        context, handler = self.context, self.handler
+        context.cancel_flag()
+        current.set(context)
+        try:
+            ending = endings.of_value(
+                await self._room.threads.run(lambda: handler.call(context)), self._room.max_result
+            )
+        except Raised as raised:
+            error = raised.error
+            if isinstance(error, asyncio.CancelledError) and self.stop_reason:
+                ending = self._stopped()
+            else:
+                ending = endings.of_exception(error, handler.no_retry)
+        except asyncio.CancelledError:
+            ending = self._stopped()
+        self._end(ending)
+
+    async def _run_process(self) -> None:
+        try:
+            ending = await self._room.isolation.run(self.handler, self.job, self._room.desk)
+        except asyncio.CancelledError:
+            ending = self._stopped()
+        except Exception as error:
+            logger.exception("job %s: its child process could not be used", self.job.id)
+            ending = endings.failed(ErrorKind.CRASHED, f"the handler's process could not be used: {error}")
+        self._end(ending)
+
+    def _raised(self, error: BaseException) -> Ending:
+        if self.stop_reason is Stop.TIMEOUT:
+            return self._stopped()
+        return endings.of_exception(error, self.handler.no_retry)
+
+    def _stopped(self) -> Ending:
+        if self.stop_reason is Stop.TIMEOUT:
+            return endings.timed_out(format_duration(self._timeout() or 0))
+        if self.stop_reason is Stop.CANCEL:
+            return endings.cancelled(self.reason)
+        return endings.RELEASED
+
+    def _timeout(self) -> int | None:
+        # A caller that named none (over REST, say) gets what the handler declares.
+        return self.handler.default_timeout if self.job.timeout is None else self.job.timeout
+
+    # --- its ends ---
+
+    def settle(self, ending: Ending) -> None:
+        """The end, for attempts that a chunk runs."""
+        if self.stop_reason is Stop.TIMEOUT or (self.stop_reason and ending is endings.RELEASED):
+            ending = self._stopped()
+        self._end(ending)
+
+    def _end(self, ending: Ending) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._stubborn is not None:
+            self._stubborn.cancel()
+        self._conclude(ending)
+        self._room.over(self)
+
+    def _conclude(self, ending: Ending) -> None:
+        if self.concluded:
+            return
+        self.concluded = True
+        self.context.closed = True
+        self._room.conclude(endings.outcome_of(ending, self.job, self._room.random.random()))
+
+    def _conclude_without(self) -> None:
+        logger.warning(
+            "job %s (%s): its handler does not end although it was told to; its slot stays held",
+            self.job.id,
+            self.job.type,
+        )
+        self._conclude(self._stopped())
+
+    def _end_leaks(self) -> None:
+        leaks = self.context.leaks or set()
+        mine = asyncio.current_task()
+        left = [task for task in leaks if task is not mine and not task.done()]
+        if left:
+            self.context.log(
+                "WARNING", f"{len(left)} tasks that the handler started and left running were cancelled"
+            )
+            for task in left:
+                task.cancel()
+
+
+async def run_chunk(attempts: Sequence[Attempt], room: Room) -> None:
+    """Run several attempts of one type in one call of their handler, which answers for each."""
+    handler = attempts[0].handler
+    assert handler.call_chunk is not None
+    contexts = [attempt.context for attempt in attempts]
+    results: list[Ending]
+    current.set(contexts[0])
+    try:
+        if handler.mode is Mode.THREAD:
+            call_chunk = handler.call_chunk
+            values = await room.threads.run(lambda: call_chunk(contexts))
+        else:
+            answer: Awaitable[Any] = handler.call_chunk(contexts)
+            values = await answer
+        results = _of_chunk(values, len(attempts), handler, room.max_result)
+    except asyncio.CancelledError:
+        results = [endings.RELEASED] * len(attempts)
+    except Raised as raised:
+        results = [endings.of_exception(raised.error, handler.no_retry)] * len(attempts)
+    except BaseException as error:
+        results = [endings.of_exception(error, handler.no_retry)] * len(attempts)
+    for attempt, ending in zip(attempts, results, strict=True):
+        attempt.settle(ending)
+
+
+def _of_chunk(values: Any, count: int, handler: Handler, most: int) -> list[Ending]:
+    if values is None:
+        return [endings.NOTHING] * count
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        said = f"{len(values)} outcomes" if isinstance(values, (list, tuple)) else type(values).__name__
+        wrong = endings.failed(
+            ErrorKind.BAD_RESULT,
+            f"a chunk handler answers with one outcome for each of its {count} jobs, not {said}",
+        )
+        return [wrong] * count
+    return [
+        endings.of_exception(value, handler.no_retry)
+        if isinstance(value, BaseException)
+        else endings.of_value(value, most)
+        for value in values
+    ]

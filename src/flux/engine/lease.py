@@ -1,0 +1,158 @@
+"""A worker's lease: kept by its own thread and connection, ended by the worker itself before others may take over."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Protocol
+
+from flux.domain.duration import format_duration
+from flux.domain.errors import FluxError, LeaseLost
+from flux.engine.ports import Clock, Leases, Renewal
+
+logger = logging.getLogger("flux.lease")
+
+
+class Lease:
+    """One lease, from register to lapse. ``keep`` renews it at a third of its length.
+
+    The worker advances ``beats`` from its event loop; a loop that has not moved for one lease stops the renewals, so
+    that what it holds is rescued. ``safe_until`` is counted from the *sending* of the last good heartbeat, on the
+    monotonic clock: past it the worker must not run anything.
+    """
+
+    def __init__(
+        self,
+        worker_id: str,
+        length: int,
+        clock: Clock,
+        sent: int,
+        on_orders: Callable[[Renewal], None],
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.worker_id = worker_id
+        self.length = length
+        self.beats = 0
+        self.busy = 0
+        self.lost = False
+        self._clock = clock
+        self._last_good = sent
+        self._on_orders = on_orders
+        self._on_lost = on_lost
+
+    @property
+    def safe_until(self) -> int:
+        """Until when (monotonic µs) this worker may run handlers: a tenth before the lease can end at the store."""
+        return self._last_good + self.length - self.length // 10
+
+    async def keep(self, leases: Leases) -> None:
+        """Renew until cancelled or lost; runs in a thread of its own, on a connection of its own."""
+        pause = self.length / 3 / 1_000_000
+        seen, moved_at = self.beats, self._clock.monotonic()
+        try:
+            while not self.lost:
+                await asyncio.sleep(pause)
+                now = self._clock.monotonic()
+                if self.beats != seen:
+                    seen, moved_at = self.beats, now
+                if now - moved_at >= self.length:
+                    logger.error(
+                        "the event loop has not moved for %s: renewals stop, so that its jobs are rescued; "
+                        'code that holds the interpreter belongs in isolation="process"',
+                        format_duration(now - moved_at),
+                    )
+                    pause = self.length / 3 / 1_000_000
+                    continue
+                pause = await self._renew(leases, now)
+        finally:
+            await leases.close()
+
+    async def _renew(self, leases: Leases, now: int) -> float:
+        third = self.length / 3 / 1_000_000
+        try:
+            renewal = await leases.renew(self.worker_id, self.length, self.busy)
+        except LeaseLost:
+            self.lost = True
+            self._on_lost()
+            return third
+        except FluxError as error:
+            left = (self.safe_until - self._clock.monotonic()) / 1_000_000
+            logger.warning(
+                "heartbeat failed (%s); handlers are stopped in %.1f s unless one succeeds", error, left
+            )
+            return min(third, 0.5)
+        self._last_good = now
+        if renewal.cancels or renewal.drain:
+            self._on_orders(renewal)
+        return third
+
+
+class Keeper(Protocol):
+    """Runs ``Lease.keep`` somewhere: a thread in production, a task in the simulation."""
+
+    def start(self, keep: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin."""
+        ...
+
+    async def stop(self) -> None:
+        """End it and wait for its end."""
+        ...
+
+
+class ThreadKeeper:
+    """A daemon thread with its own event loop: it goes on while the worker's loop is stuck."""
+
+    def __init__(self) -> None:
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopped = threading.Event()
+
+    def start(self, keep: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin."""
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(keep)), name="flux-lease", daemon=True
+        )
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End it and wait for its end."""
+        self._stopped.set()
+        if self._thread is None:
+            return
+        if self._loop is not None and self._task is not None:
+            with suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        await asyncio.to_thread(self._thread.join, 5.0)
+
+    async def _main(self, keep: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._task = asyncio.create_task(keep())
+        self._loop = asyncio.get_running_loop()
+        if self._stopped.is_set():
+            self._task.cancel()
+        try:
+            await self._task
+        except asyncio.CancelledError:
+            pass
+        except Exception:
+            logger.exception("the heartbeat ended by an error; the lease runs out")
+
+
+class TaskKeeper:
+    """A task in the same event loop, for the simulation."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, keep: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(keep())
+
+    async def stop(self) -> None:
+        """End it and wait for its end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
