@@ -1,0 +1,271 @@
+"""What people and programs do with schedules. Every door calls this."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from hashlib import blake2b
+from random import Random
+
+import msgspec
+
+from flux.domain.errors import Conflict, Invalid, NotFound
+from flux.domain.ids import IdSource
+from flux.domain.job import Inserted, NewJob
+from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest
+from flux.domain.schedule import ScheduleSpec
+from flux.engine.enqueue import Enqueuer
+from flux.engine.occurrences import first_occurrence, job_of, occurrence_of, read_spec
+from flux.engine.ports import Schedule, Store
+from flux.engine.schedule_request import JOB_FIELDS, ScheduleRequest, patched, validate_schedule, written
+
+UPCOMING = 5
+LATEST = 20
+_TRIES = 5
+
+
+class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule as people see it. ``request`` is what would make it; ``rule`` says in words when it fires.
+
+    ``upcoming`` are the next fire times (µs; of a paused one those it would have), ``latest`` the newest occurrences
+    that are past: (fire time, job id, state), newest first; None in lists.
+    """
+
+    schedule: Schedule
+    spec: ScheduleSpec
+    rule: str
+    upcoming: list[int]
+    latest: list[tuple[int, str, str]] | None = None
+
+    @property
+    def request(self) -> dict[str, object]:
+        """The fields of ``POST /schedules`` that make this schedule."""
+        return written(self.spec, self.schedule.note)
+
+
+class ScheduleService:
+    """The application's verbs on schedules. All raise ``Unavailable`` when the store is away."""
+
+    def __init__(
+        self,
+        store: Store,
+        enqueuer: Enqueuer,
+        ids: IdSource,
+        random: Random,
+        bounds: Bounds = DEFAULT_BOUNDS,
+    ) -> None:
+        self._store = store
+        self._enqueuer = enqueuer
+        self._ids = ids
+        self._random = random
+        self._bounds = bounds
+
+    # --- reading ------------------------------------------------------------------------------------------------
+
+    async def get(self, name: str) -> ScheduleView:
+        """One with its next five and its last twenty. Raises ``NotFound``."""
+        return await self._view(await self._find(name))
+
+    async def list(self, after: str | None = None, limit: int = 100) -> builtins.list[ScheduleView]:
+        """Schedules after a name, in the order of names, without their occurrences."""
+        now = await self._store.now()
+        return [_view(schedule, now) for schedule in await self._store.schedules.list(after, limit)]
+
+    # --- writing ------------------------------------------------------------------------------------------------
+
+    async def create(self, request: ScheduleRequest) -> ScheduleView:
+        """Make one. Raises ``Invalid``, ``Conflict`` when the name is taken."""
+        spec = validate_schedule(request, self._bounds)
+        await self._will_fire(spec)
+        return await self._view(await self._put(self._new(spec, request.note), 0))
+
+    async def update(self, name: str, patch: dict[str, msgspec.Raw]) -> ScheduleView:
+        """Change the given fields (see ``parse_patch``). Raises ``NotFound``, ``Invalid``, ``Conflict``."""
+        for _ in range(_TRIES):
+            old = await self._find(name)
+            request = patched(read_spec(old), old.note, patch)
+            spec = validate_schedule(request, self._bounds)
+            await self._will_fire(spec)
+            new = msgspec.structs.replace(
+                old, spec=msgspec.json.encode(spec), paused=spec.paused, note=request.note
+            )
+            try:
+                return await self._view(await self._put(new, old.version))
+            except Conflict:
+                continue  # somebody else changed it meanwhile: apply the change to what it is now
+        raise Conflict(f"the schedule {name!r} is changed by others all the time; try again")
+
+    async def pause(self, name: str, note: str | None = None) -> ScheduleView:
+        """No more occurrences until it is resumed; the waiting one is withdrawn. Raises ``NotFound``."""
+        return await self._set_paused(name, True, note)
+
+    async def resume(self, name: str) -> ScheduleView:
+        """Go on with the next fire time; what was missed while paused stays missed. Raises ``NotFound``."""
+        return await self._set_paused(name, False, None)
+
+    async def delete(self, name: str) -> None:
+        """Delete it and withdraw its waiting occurrence. Raises ``NotFound``."""
+        if not await self._store.schedules.delete(name):
+            raise NotFound(f"there is no schedule {name!r}")
+
+    async def trigger(self, name: str) -> Inserted:
+        """Run its job once, now, whatever the rule says and also while it is paused. Raises ``NotFound``."""
+        schedule = await self._find(name)
+        (inserted,) = await self._enqueuer.insert([job_of(read_spec(schedule), schedule.id, self._ids.new())])
+        return inserted
+
+    async def from_job(self, request: JobRequest, job: NewJob) -> tuple[str, str]:
+        """Make the schedule that a job with ``cron`` asks for: (id of its next occurrence, created or replayed).
+
+        ``job`` is the request, validated. Its start (``delay``, ``run_at``) bounds the first occurrence and its
+        ``expires_at`` the last one. An idempotency key gives the schedule its name, so that the same request again
+        finds it. Raises ``Invalid``, ``Conflict``.
+        """
+        start_at = job.run_at
+        if job.delay:
+            start_at = await self._store.now() + job.delay
+        asked = ScheduleRequest(
+            name=request.schedule or _name_for(request, job),
+            cron=request.cron,
+            timezone=request.timezone,
+            **{name: getattr(request, name) for name in JOB_FIELDS},
+        )
+        spec = msgspec.structs.replace(
+            validate_schedule(asked, self._bounds), start_at=start_at, end_at=job.expires_at
+        )
+        await self._will_fire(spec)
+        how = "created"
+        try:
+            schedule = await self._put(self._new(spec, None), 0)
+        except Conflict:
+            schedule = await self._find(spec.name)
+            how = "replayed"
+            there = read_spec(schedule)
+            if request.delay is not None:  # counted from each request's own time
+                there = msgspec.structs.replace(there, start_at=spec.start_at)
+            if msgspec.structs.replace(there, paused=False) != spec:
+                raise Conflict(f"the schedule {spec.name!r} already stands for another request") from None
+        if schedule.next_job_id is not None:
+            return schedule.next_job_id, how
+        for _, job_id, _ in await self._store.schedules.occurrences(schedule.id, 1):
+            return job_id, how
+        raise Conflict(f"the schedule {spec.name!r} is there already and has no occurrence to answer with")
+
+    async def reconcile(self, declared: Sequence[ScheduleRequest], remove: bool = True) -> None:
+        """Make the stored schedules those that code declares; any number of workers may do it at once.
+
+        A person's pause of one stays. Those that were declared once and are no longer are deleted, unless ``remove``
+        is False (for applications that share a store). Raises ``Invalid``.
+        """
+        specs = [(validate_schedule(request, self._bounds), request.note) for request in declared]
+        for spec, note in specs:
+            await self._declare(spec, note)
+        if not remove:
+            return
+        names = {spec.name for spec, _ in specs}
+        after: str | None = None
+        while page := await self._store.schedules.list(after, 500):
+            after = page[-1].name
+            for schedule in page:
+                if schedule.declared and schedule.name not in names:
+                    await self._store.schedules.delete(schedule.name)
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    async def _declare(self, spec: ScheduleSpec, note: str | None) -> None:
+        for _ in range(_TRIES):
+            old = await self._store.schedules.get(spec.name)
+            if old is None:
+                new, version = self._new(spec, note), 0
+                new.declared = True
+            else:
+                # Paused or resumed since by a person: what the code says is only how it began.
+                wanted = msgspec.structs.replace(spec, paused=old.paused)
+                if old.declared and read_spec(old) == wanted:
+                    return
+                version = old.version
+                new = msgspec.structs.replace(old, spec=msgspec.json.encode(wanted), declared=True)
+            try:
+                await self._put(new, version)
+                return
+            except Conflict:
+                continue  # another worker was first: look again, most likely there is nothing left to do
+        raise Conflict(f"the schedule {spec.name!r} is changed by others all the time")
+
+    async def _set_paused(self, name: str, paused: bool, note: str | None) -> ScheduleView:
+        for _ in range(_TRIES):
+            old = await self._find(name)
+            if old.paused == paused and (note is None or note == old.note):
+                return await self._view(old)
+            spec = msgspec.structs.replace(read_spec(old), paused=paused)
+            new = msgspec.structs.replace(
+                old,
+                spec=msgspec.json.encode(spec),
+                paused=paused,
+                note=old.note if note is None else note,
+            )
+            try:
+                return await self._view(await self._put(new, old.version))
+            except Conflict:
+                continue
+        raise Conflict(f"the schedule {name!r} is changed by others all the time; try again")
+
+    async def _put(self, schedule: Schedule, expect: int) -> Schedule:
+        """Store it with the occurrence it waits for."""
+        pending = first_occurrence(schedule, await self._store.now(), self._ids, self._random)
+        stored = await self._store.schedules.put(schedule, pending, expect)
+        spec = read_spec(schedule)
+        for _ in range(_TRIES):
+            if pending is None or stored.next_job_id is not None:
+                break
+            # The fire time came between our look at the clock and the commit, and was taken up: wait for the next.
+            assert pending.options.fire_at is not None
+            fire_at = spec.next_after(pending.options.fire_at)
+            pending = (
+                None if fire_at is None else occurrence_of(spec, stored.id, fire_at, self._ids, self._random)
+            )
+            stored = await self._store.schedules.put(stored, pending, stored.version)
+        return stored
+
+    def _new(self, spec: ScheduleSpec, note: str | None) -> Schedule:
+        return Schedule(
+            id=self._ids.new(),
+            name=spec.name,
+            spec=msgspec.json.encode(spec),
+            paused=spec.paused,
+            note=note,
+        )
+
+    async def _find(self, name: str) -> Schedule:
+        schedule = await self._store.schedules.get(name)
+        if schedule is None:
+            raise NotFound(f"there is no schedule {name!r}")
+        return schedule
+
+    async def _will_fire(self, spec: ScheduleSpec) -> None:
+        """Refuse what can never fire again. Declared ones are not asked: code may outlive its end date."""
+        if not spec.paused and spec.next_after(await self._store.now()) is None:
+            field = "at" if "at" in written(spec, None) else "end_at"
+            raise Invalid.one(field, "lies in the past or before the first fire time: it would never fire")
+
+    async def _view(self, schedule: Schedule) -> ScheduleView:
+        now = await self._store.now()
+        # One more, since the newest is as a rule the one that waits.
+        occurrences = await self._store.schedules.occurrences(schedule.id, LATEST + 1)
+        latest = [one for one in occurrences if one[1] != schedule.next_job_id][:LATEST]
+        return msgspec.structs.replace(_view(schedule, now), latest=latest)
+
+
+def _view(schedule: Schedule, now: int) -> ScheduleView:
+    spec = read_spec(schedule)
+    return ScheduleView(
+        schedule=schedule, spec=spec, rule=spec.rule.describe(), upcoming=spec.upcoming(now, UPCOMING)
+    )
+
+
+def _name_for(request: JobRequest, job: NewJob) -> str:
+    """A name that says the type and is nobody else's: by the idempotency key, else by the job's id."""
+    unique = job.id
+    if request.idempotency_key is not None:
+        unique = blake2b(request.idempotency_key.encode(), digest_size=12).hexdigest()
+    return f"{request.type.replace('/', '-')[:60]}.{unique}"
