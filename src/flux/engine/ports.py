@@ -433,12 +433,12 @@ class Queries(Protocol):
         """Ask a worker to finish and leave; False when it does not live."""
         ...
 
-    async def rollups(self, since: int) -> list[RollupRow]:
-        """Finished jobs by slot, from ``since`` on."""
+    async def rollups(self, since: int, step: int = 1) -> list[RollupRow]:
+        """Finished jobs by slot, from ``since`` on; slots are added up by steps of ``step`` microseconds."""
         ...
 
-    async def depths(self, since: int) -> list[tuple[int, str, str, int]]:
-        """Sampled depth over time: (slot, queue, state, depth)."""
+    async def depths(self, since: int, step: int = 1) -> list[tuple[int, str, str, int]]:
+        """Sampled depth over time: (slot, queue, state, depth); of each ``step`` microseconds the last sample."""
         ...
 
     async def events(self, after: str | None, limit: int) -> list[Event]:

@@ -121,20 +121,20 @@ class SqliteQueries:
 
     # --- numbers over time -------------------------------------------------------------------------------------
 
-    async def rollups(self, since: int) -> List[RollupRow]:
-        """Finished jobs by slot."""
-        parameters = {"namespace": self._namespace, "since": since}
+    async def rollups(self, since: int, step: int = 1) -> List[RollupRow]:
+        """Finished jobs by slot, added up by steps."""
+        parameters = {"namespace": self._namespace, "since": since, "step": step}
         text = await self._database.read(lambda connection: _fetch(connection, _ROLLUPS, parameters))
         return [
             RollupRow(*row)
-            for row in msgspec.json.decode(text, type=List[tuple[int, str, str, str, str, int, int, int]])
+            for row in msgspec.json.decode(text, type=list[tuple[int, str, str, str, str, int, int, int]])
         ]
 
-    async def depths(self, since: int) -> List[tuple[int, str, str, int]]:
-        """(slot, queue, state, depth)."""
-        parameters = {"namespace": self._namespace, "since": since}
+    async def depths(self, since: int, step: int = 1) -> List[tuple[int, str, str, int]]:
+        """(slot, queue, state, depth), of each step the last sample."""
+        parameters = {"namespace": self._namespace, "since": since, "step": step}
         text = await self._database.read(lambda connection: _fetch(connection, _DEPTHS, parameters))
-        return msgspec.json.decode(text, type=List[tuple[int, str, str, int]])
+        return msgspec.json.decode(text, type=list[tuple[int, str, str, int]])
 
     # --- events ------------------------------------------------------------------------------------------------
 
@@ -266,11 +266,20 @@ _WORKERS = """SELECT json_group_array(json_array(
 
 _DRAIN = "UPDATE workers SET drain = 1 WHERE namespace = :namespace AND id = :id AND lease_until > :now"
 
-_ROLLUPS = """SELECT json_group_array(json_array(slot, queue, type, outcome, kind, wait_bucket, run_bucket, count))
-    FROM (SELECT * FROM rollups WHERE namespace = :namespace AND slot >= :since ORDER BY slot)"""
+_ROLLUPS = """SELECT json_group_array(json_array(start, queue, type, outcome, kind, wait_bucket, run_bucket, number))
+    FROM (SELECT slot - slot % :step AS start, queue, type, outcome, kind, wait_bucket, run_bucket,
+        sum(count) AS number
+    FROM rollups WHERE namespace = :namespace AND slot >= :since GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1)"""
 
-_DEPTHS = """SELECT json_group_array(json_array(slot, queue, state, depth))
-    FROM (SELECT * FROM depths WHERE namespace = :namespace AND slot >= :since ORDER BY slot)"""
+# The distinct slots come by seeking from one to the next, so that a sample of a thousand queues is one step.
+_DEPTHS = """WITH RECURSIVE sample(slot) AS (
+    SELECT (SELECT min(slot) FROM depths WHERE namespace = :namespace AND slot >= :since)
+    UNION ALL
+    SELECT (SELECT min(d.slot) FROM depths AS d WHERE d.namespace = :namespace AND d.slot > sample.slot)
+    FROM sample WHERE sample.slot IS NOT NULL),
+last(slot) AS (SELECT max(slot) FROM sample WHERE slot IS NOT NULL GROUP BY slot / :step)
+SELECT json_group_array(json_array(d.slot, d.queue, d.state, d.depth))
+    FROM last CROSS JOIN depths AS d ON d.namespace = :namespace AND d.slot = last.slot"""
 
 _NEWEST_EVENT = """SELECT json_group_array(json_array(sequence, at, subject, state, json(items))) FROM (
     SELECT * FROM events WHERE namespace = :namespace ORDER BY sequence DESC LIMIT 1)"""
