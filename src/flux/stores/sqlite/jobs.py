@@ -96,7 +96,7 @@ class SqliteJobs:
             del running[outcome.job_id]  # repeated in one batch, the second comes too late
             state = outcome.state
             error = outcome.error
-            if state not in FINAL and job.cancel_requested:
+            if job.cancel_requested and (state not in FINAL or outcome.how is AttemptOutcome.CANCELLED):
                 state = JobState.CANCELLED
                 error = cancelled_error(job.cancel_reason)
             result = None if outcome.result is None else outcome.result.decode()
