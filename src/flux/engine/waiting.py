@@ -95,8 +95,8 @@ def _worker(job: Job, workers: Sequence[WorkerView], now: int) -> dict[str, Any]
     elif not fit:
         text = f"No live worker serves the type {job.type!r} on queue {job.queue!r}"
     else:
-        leave = "is draining" if len(fit) == 1 else "are draining"
-        text = f"{_count(len(fit), 'worker')} for the type {job.type!r} {leave} and take no new jobs"
+        leave = "is draining and takes" if len(fit) == 1 else "are draining and take"
+        text = f"{_count(len(fit), 'worker')} for the type {job.type!r} {leave} no new jobs"
     return {"kind": "no_worker", "text": text, "queue": job.queue, "type": job.type}
 
 

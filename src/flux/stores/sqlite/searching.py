@@ -92,9 +92,10 @@ class Search:
         """The index answers alone."""
         return Found(_ids.decode(self._one(take_sql(walk))[0]))
 
-    def _look(self, walk: Walk, most: int = MOST_CANDIDATES) -> Found:
+    def _look(self, walk: Walk, most: int | None = None) -> Found:
         """Look at candidates, in chunks that grow: a page that is found soon costs little."""
         sql = look_sql(walk)
+        most = MOST_CANDIDATES if most is None else most
         ids: list[str] = []
         high, looked, chunk = self._parameters["high"], 0, _FIRST_CHUNK
         while True:
@@ -223,11 +224,11 @@ SELECT json_group_array(queue) FROM found WHERE queue IS NOT NULL"""
 LANE_HEADS = """
 WITH priority(value) AS (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)),
 lane(queue, priority, head) AS (
-    SELECT q.value, p.value, (
+    SELECT q.value, level.value, (
         SELECT id FROM live INDEXED BY live_available
-        WHERE namespace = :namespace AND state = 'available' AND live.queue = q.value AND live.priority = p.value
+        WHERE namespace = :namespace AND state = 'available' AND live.queue = q.value AND live.priority = level.value
           AND id >= :low AND id < :high ORDER BY id DESC LIMIT 1)
-    FROM json_each(:queues) AS q, priority AS p)
+    FROM json_each(:queues) AS q, priority AS level)
 SELECT json_group_array(json_array(head, queue, priority)) FROM lane WHERE head IS NOT NULL"""
 
 LANE_NEXT = f"""SELECT json_group_array(id) FROM (
