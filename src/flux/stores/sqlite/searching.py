@@ -17,7 +17,7 @@ MOST_CANDIDATES: Final = 20_000
 MOST_SECONDS: Final = 0.08
 """And for how long: payloads may be large. At least one small chunk of each source is always looked at."""
 
-_FIRST_CHUNK: Final = 64
+_FIRST_CHUNK: Final = 16
 _LARGEST_CHUNK: Final = 4_096
 _SLOW_CHUNK: Final = 0.01
 """A chunk that took so many seconds is not followed by a larger one, so that the clock is looked at in time."""
