@@ -1,0 +1,1 @@
+"""The Python SDK: declare handlers, enqueue jobs, embed workers. Its public names are those of ``flux``."""
