@@ -1,0 +1,134 @@
+"""JSON bodies read into structs, and what is said when they cannot be."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, TypeVar
+
+import msgspec
+
+from flux.api.http import too_large
+from flux.api.problems import Problem
+from flux.domain.errors import FieldError, Invalid
+from flux.domain.request import MAX_NESTING, JobRequest, parse_job
+
+T = TypeVar("T")
+
+OVERHEAD = 64 << 10
+"""Bytes that a body may have besides one payload of the largest size."""
+BATCH_BYTES = 64 << 20
+"""The most bytes of a batch, whatever the largest payload (at least four of those fit)."""
+
+
+def single_limit(max_payload: int) -> int:
+    """The most bytes of a body with one job."""
+    return max_payload + OVERHEAD
+
+
+def batch_limit(max_payload: int) -> int:
+    """The most bytes of a body with many jobs."""
+    return max(BATCH_BYTES, 4 * single_limit(max_payload))
+
+
+def read_job(body: bytes, max_payload: int) -> JobRequest:
+    """A job's request. Raises ``Invalid`` with every wrong field, ``Problem`` 400 (malformed) and 413 (payload)."""
+    try:
+        request = parse_job(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed(body, error) from None
+    if len(bytes(request.payload)) > max_payload:
+        raise payload_too_large("payload", len(bytes(request.payload)), max_payload)
+    return request
+
+
+def read(body: bytes, type: type[T]) -> T:
+    """A body as a struct. Raises ``Invalid``, ``Problem`` 400."""
+    try:
+        return msgspec.json.decode(body, type=type)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except RecursionError:
+        raise Invalid.one("body", f"is nested deeper than {MAX_NESTING} levels") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed(body, error) from None
+
+
+def check_json(body: bytes) -> None:
+    """Raise ``Problem`` 400 or ``Invalid`` for a text that is no JSON, before somebody else reads it."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except RecursionError:
+        raise Invalid.one("body", f"is nested deeper than {MAX_NESTING} levels") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise malformed(body, error) from None
+
+
+def payload_too_large(field: str, size: int, limit: int) -> Problem:
+    """The problem of a payload past FLUX_MAX_PAYLOAD."""
+    message = f"is {size} bytes; the limit is {limit} (FLUX_MAX_PAYLOAD)"
+    return Problem(413, f"{field} {message}", errors=[FieldError(field, message)])
+
+
+def malformed(body: bytes, error: Exception) -> Exception:
+    """What to answer for a text that does not parse.
+
+    NaN, infinities and lone surrogates are not malformed for many writers of JSON (Python's own among them), so they
+    are refused as the field that has them: 422.
+    """
+    if not body.strip():
+        return Problem(400, "the body is empty; it must be JSON")
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        text = str(error)
+        return Problem(400, text if text.startswith("JSON is malformed") else f"JSON is malformed: {text}")
+    errors = []
+    for field, inner in value.items() if isinstance(value, dict) else (("body", value),):
+        if problem := _unkeepable(inner):
+            errors.append(FieldError(str(field)[:100].encode(errors="replace").decode(), problem))
+    return Invalid(errors or [FieldError("body", f"cannot be kept as JSON: {error}")])
+
+
+def _unkeepable(value: Any) -> str | None:
+    stack = [value]
+    while stack:
+        inner = stack.pop()
+        if isinstance(inner, float) and not math.isfinite(inner):
+            return "has NaN or infinity, which JSON has no form for"
+        if isinstance(inner, str) and not inner.isascii() and not _encodable(inner):
+            return "has half of a surrogate pair, which is no character"
+        if isinstance(inner, dict):
+            stack.extend(inner)
+            stack.extend(inner.values())
+        elif isinstance(inner, list):
+            stack.extend(inner)
+    return None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _invalid(text: str) -> Invalid:
+    message, _, path = text.partition(" - at `$")
+    field = path.rstrip("`").lstrip(".") or "body"
+    if field == "body" and (unknown := message.partition("unknown field `")[2]):
+        field = unknown.rstrip("`")
+    return Invalid.one(field, message[:1].lower() + message[1:])
+
+
+__all__ = [
+    "batch_limit",
+    "check_json",
+    "malformed",
+    "payload_too_large",
+    "read",
+    "read_job",
+    "single_limit",
+    "too_large",
+]

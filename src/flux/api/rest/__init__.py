@@ -1,0 +1,31 @@
+"""The operations of REST, one file a resource."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flux.api.operations import Operation
+
+if TYPE_CHECKING:
+    from flux.api.app import Api
+
+
+def all_operations(api: Api) -> list[Operation]:
+    """Every operation, in the order in which the documentation shows them."""
+    from flux.api import health
+    from flux.api.rest import (
+        batch,
+        bulk,
+        docs,
+        events,
+        jobs,
+        logs,
+        metrics,
+        queues,
+        schedules,
+        stats,
+        workers,
+    )
+
+    resources = (jobs, batch, bulk, logs, queues, workers, schedules, stats, events, health, metrics, docs)
+    return [operation for resource in resources for operation in resource.operations(api)]

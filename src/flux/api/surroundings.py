@@ -1,0 +1,75 @@
+"""What stands around waiting jobs: queues and workers, read once for many answers."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flux.api.views import JobOut, instant, job_out
+from flux.domain.errors import Unavailable
+from flux.domain.job import WAITING, Job
+from flux.engine.ports import QueueView, Store, WorkerView
+from flux.engine.waiting import waiting_for
+
+READING = 0.05
+"""Seconds that a look around may be old when somebody reads jobs."""
+ENQUEUEING = 1.0
+"""The same for the answer to an enqueue, where 4,000 answers a second must not each look around."""
+
+
+class Surroundings:
+    """Writes jobs as JSON with the sentence that says what they wait for."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looked_at = float("-inf")
+        self._ahead = 0
+        self._queues: dict[str, QueueView] = {}
+        self._workers: list[WorkerView] = []
+
+    async def job(self, job: Job) -> JobOut:
+        """One job in full."""
+        if job.state not in WAITING:
+            return job_out(job)
+        await self._look(READING)
+        return job_out(job, self._waiting_for(job))
+
+    async def enqueued(self, job: Job) -> JobOut:
+        """A job that was just accepted. It stands; an answer must not fail because looking around does."""
+        if job.state not in WAITING:
+            return job_out(job)
+        if time.monotonic() - self._looked_at > ENQUEUEING:
+            try:
+                await self._look(ENQUEUEING)
+            except Unavailable:
+                return job_out(job)
+        return job_out(job, self._waiting_for(job))
+
+    async def jobs(self, jobs: list[Job], full: bool) -> list[JobOut]:
+        """Many jobs of a list."""
+        if any(job.state in WAITING for job in jobs):
+            await self._look(READING)
+        return [
+            job_out(job, self._waiting_for(job) if job.state in WAITING else None, full=full) for job in jobs
+        ]
+
+    def _waiting_for(self, job: Job) -> dict[str, Any] | None:
+        now = time.time_ns() // 1000 + self._ahead
+        found = waiting_for(job, self._queues.get(job.queue), self._workers, now)
+        if found is not None:
+            for name in ("until", "since"):
+                if found.get(name) is not None:
+                    found[name] = instant(found[name])
+        return found
+
+    async def _look(self, age: float) -> None:
+        if time.monotonic() - self._looked_at <= age:
+            return
+        # Marked before the reads: callers that come meanwhile take what is there instead of reading too.
+        if age > READING:
+            self._looked_at = time.monotonic()
+        queues = await self._store.queues.list()
+        self._workers = await self._store.queries.workers()
+        self._queues = {view.settings.name: view for view in queues}
+        self._ahead = await self._store.now() - time.time_ns() // 1000
+        self._looked_at = time.monotonic()
