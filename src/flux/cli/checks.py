@@ -1,0 +1,229 @@
+"""The checks of `flux doctor`. Each gives one line; ``wrong`` is what keeps jobs from running or being kept."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from flux.cli.session import read_settings
+from flux.cli.terminal import show_age
+from flux.config import Settings, SettingsError, build_engine
+from flux.domain.duration import MINUTE, SECOND, format_duration
+from flux.domain.errors import FluxError
+from flux.domain.size import format_size
+from flux.engine.engine import Engine
+from flux.engine.ports import QueueView, WorkerView
+
+OLDEST_SQLITE = (3, 35, 0)
+"""The first with RETURNING."""
+
+LITTLE_SPACE = 200 << 20
+LONG_WAIT = MINUTE
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One look at one thing. ``note`` is worth knowing and harms nothing now."""
+
+    name: str
+    state: Literal["ok", "note", "wrong"]
+    text: str
+
+
+def check_here() -> tuple[list[Check], Settings | None]:
+    """This machine and the settings; None when they cannot be used."""
+    sqlite = sqlite3.sqlite_version
+    old = sqlite3.sqlite_version_info < OLDEST_SQLITE
+    unsafe = sqlite3.threadsafety == 0
+    checks = [
+        Check(
+            "python",
+            "ok",
+            f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
+        ),
+        Check(
+            "sqlite",
+            "wrong" if old or unsafe else "ok",
+            f"{sqlite} is older than {'.'.join(map(str, OLDEST_SQLITE))}"
+            if old
+            else f"{sqlite} was built without threads"
+            if unsafe
+            else f"{sqlite}, {('', 'one thread a connection', '', 'serialized')[sqlite3.threadsafety]}",
+        ),
+        _extras(),
+    ]
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        return [*checks, Check("settings", "wrong", str(error))], None
+    return [
+        *checks,
+        Check("settings", "ok", f"{settings.database_url}, lease {format_duration(settings.lease)}"),
+    ], settings
+
+
+def _extras() -> Check:
+    missing = [
+        name for name in ("uvicorn", "jinja2", "uvloop", "watchfiles", "rich") if find_spec(name) is None
+    ]
+    if missing:
+        return Check("extras", "note", f"not installed: {', '.join(missing)} (pip install 'flux[all]')")
+    return Check("extras", "ok", "server and terminal extras are installed")
+
+
+def check_file(file: Path) -> list[Check]:
+    """Where the database is."""
+    if not file.is_file():
+        return [
+            Check(
+                "database",
+                "wrong",
+                f"there is no {file.absolute()}; flux dev makes it, DATABASE_URL names another",
+            )
+        ]
+    return [_disk(file), _file_system(file)]
+
+
+async def check_store(settings: Settings, file: Path) -> list[Check]:
+    """The database, its schema, and who works on it."""
+    checks: list[Check] = []
+    engine = build_engine(settings, migrate=False)
+    try:
+        steps = await engine.store.schema()
+        missing = [name for name, applied in steps if not applied]
+        if missing:
+            text = f"lacks {', '.join(missing)}; flux migrate up brings it up to date"
+            return [*checks, Check("schema", "wrong", text)]
+        checks.append(Check("schema", "ok", f"{len(steps)} of {len(steps)} migrations applied"))
+        await engine.open()
+    except FluxError as error:
+        return [*checks, Check("database", "wrong", str(error))]
+    try:
+        return [*checks, *await _of_engine(engine, file)]
+    except FluxError as error:
+        return [*checks, Check("database", "wrong", str(error))]
+    finally:
+        await engine.close()
+
+
+async def _of_engine(engine: Engine, file: Path) -> list[Check]:
+    health = await engine.store.health()
+    size = "" if health.size is None else f" {format_size(health.size)}."
+    checks = [
+        Check("database", "ok" if health.ok else "wrong", health.detail + size),
+        _durability(file, health.durable),
+    ]
+    broker = await engine.broker.health()
+    checks.append(
+        Check("broker", "wrong" if broker else "ok", broker or "the database carries the hints itself")
+    )
+    now = await engine.store.now()
+    workers = await engine.workers.list()
+    queues = await engine.queues.list()
+    checks += [_clock(engine, workers, now), _workers(workers), _scheduler(queues, now)]
+    return [*checks, _waiting(queues, workers, now)]
+
+
+def _durability(file: Path, durable: bool) -> Check:
+    try:
+        connection = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
+        try:
+            mode = str(connection.execute("PRAGMA journal_mode").fetchone()[0])
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        return Check("durability", "note", f"could not be read: {error}")
+    if mode != "wal":
+        return Check("durability", "wrong", f"journal mode {mode} instead of wal: another program changed it")
+    if not durable:
+        return Check("durability", "wrong", "accepted jobs are not synced to the disk")
+    return Check("durability", "ok", "wal, every commit synced to the disk (synchronous=full)")
+
+
+def _disk(file: Path) -> Check:
+    free = shutil.disk_usage(file.parent).free
+    state: Literal["ok", "wrong"] = (
+        "ok" if free > LITTLE_SPACE and os.access(file.parent, os.W_OK) else "wrong"
+    )
+    if not os.access(file.parent, os.W_OK):
+        return Check(
+            "disk", state, f"{file.parent.absolute()} is not writable, and SQLite keeps its log there"
+        )
+    return Check("disk", state, f"{format_size(free)} free at {file.parent.absolute()}")
+
+
+def _file_system(file: Path) -> Check:
+    """WAL needs memory that all processes share: over a network the file is damaged sooner or later."""
+    try:
+        mounts = Path("/proc/mounts").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return Check("file system", "note", "not known on this system; it must not be a network's")
+    path = str(file.absolute())
+    best, kind = "", "unknown"
+    for line in mounts:
+        _, point, found, *_ = line.split(" ")
+        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    if kind in _NETWORK:
+        return Check(
+            "file system", "wrong", f"{kind} is a network's, where SQLite cannot keep the file whole"
+        )
+    return Check("file system", "ok", f"{kind} at {best or '/'}")
+
+
+def _clock(engine: Engine, workers: list[WorkerView], now: int) -> Check:
+    apart = abs(engine.clock.now() - now)
+    if apart > SECOND:
+        return Check("clock", "wrong", f"this machine and the store are {format_duration(apart)} apart")
+    ahead = max((worker.seen_at - now for worker in workers), default=0)
+    if ahead > SECOND:
+        return Check(
+            "clock",
+            "wrong",
+            f"a worker was seen {format_duration(ahead)} in the future: the clock was set back",
+        )
+    return Check("clock", "ok", "agrees with the store's")
+
+
+def _workers(workers: list[WorkerView]) -> Check:
+    alive = [worker for worker in workers if worker.alive]
+    if not alive:
+        return Check("workers", "note", "none is alive; flux worker starts one")
+    slots = sum(worker.info.slots for worker in alive)
+    busy = sum(worker.busy for worker in alive)
+    return Check("workers", "ok", f"{len(alive)} alive, {busy} of {slots} slots busy")
+
+
+def _scheduler(queues: list[QueueView], now: int) -> Check:
+    """The leader samples every queue each second."""
+    sampled = max((view.sampled_at or 0 for view in queues), default=0)
+    if not queues:
+        return Check("scheduler", "note", "not known: there is no queue yet")
+    if now - sampled > 30 * SECOND:
+        return Check(
+            "scheduler", "note", "none has worked for 30 seconds: delayed jobs and retries wait for one"
+        )
+    return Check("scheduler", "ok", f"at work {show_age(sampled, now)}")
+
+
+def _waiting(queues: list[QueueView], workers: list[WorkerView], now: int) -> Check:
+    open_queues = [view for view in queues if not view.settings.paused and view.oldest is not None]
+    oldest = min(open_queues, key=lambda view: view.oldest or now, default=None)
+    if oldest is None or oldest.oldest is None:
+        return Check("oldest job", "ok", "none waits")
+    waits = max(now - oldest.oldest, 0)
+    text = f"waits for {format_duration(waits - waits % SECOND)} in queue {oldest.settings.name}"
+    if waits <= LONG_WAIT:
+        return Check("oldest job", "ok", text)
+    if not any(worker.alive for worker in workers):
+        return Check("oldest job", "wrong", f"{text}, and no worker is alive")
+    return Check("oldest job", "note", text)

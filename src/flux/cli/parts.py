@@ -1,0 +1,131 @@
+"""The parts that a Flux process is made of, each built from the settings."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from flux.cli.runtime import LAST_CHANCE
+from flux.config import Settings
+from flux.domain.duration import SECOND
+from flux.engine.engine import Engine
+from flux.engine.handler import Handler
+from flux.engine.scheduler import Scheduler, SchedulerOptions
+from flux.engine.worker import Worker
+from flux.engine.worker_options import Left, WorkerOptions
+
+SERVER_GRACE = 10
+"""Seconds that requests under way have to end."""
+
+
+class Application(Protocol):
+    """An ASGI application that can end what would otherwise go on for long."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One connection."""
+        ...
+
+    async def stop(self) -> None:
+        """End event streams and waits."""
+        ...
+
+
+class WorkerPart:
+    """A worker; ``left`` says afterwards why it ended."""
+
+    name = "worker"
+
+    def __init__(
+        self,
+        engine: Engine,
+        handlers: Mapping[str, Handler],
+        settings: Settings,
+        max_jobs: int | None = None,
+        max_memory: int | None = None,
+    ) -> None:
+        from flux import __version__
+
+        options = WorkerOptions(
+            concurrency=settings.worker_concurrency,
+            queues=settings.worker_queues,
+            lease=settings.lease,
+            grace=settings.shutdown_grace,
+            max_jobs=max_jobs,
+            max_memory=max_memory,
+            version=__version__,
+        )
+        self._worker = Worker(engine, handlers, options)
+        self.left: Left | None = None
+        # The worker ends itself after its grace; this is for when even that does not work.
+        self.patience = settings.shutdown_grace / SECOND + LAST_CHANCE
+
+    async def run(self) -> None:
+        """See ``Part``."""
+        self.left = await self._worker.run()
+
+    def stop(self) -> None:
+        """See ``Part``."""
+        self._worker.stop()
+
+    def stop_now(self) -> None:
+        """See ``Part``."""
+        self._worker.stop_now()
+
+
+class SchedulerPart:
+    """A scheduler."""
+
+    name = "scheduler"
+    patience = LAST_CHANCE
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        options = SchedulerOptions(
+            interval=settings.scheduler_interval,
+            unknown_type_wait=settings.unknown_type_wait,
+            retention=settings.retention,
+        )
+        self._scheduler = Scheduler(engine, options)
+
+    async def run(self) -> None:
+        """See ``Part``."""
+        await self._scheduler.run()
+
+    def stop(self) -> None:
+        """See ``Part``."""
+        self._scheduler.stop()
+
+    def stop_now(self) -> None:
+        """See ``Part``."""
+        self._scheduler.stop()
+
+
+class ServerPart:
+    """An ASGI application on a port of its own."""
+
+    patience = SERVER_GRACE + LAST_CHANCE
+
+    def __init__(self, name: str, app: Application, host: str, port: int) -> None:
+        self.name = name
+        self._app = app
+        self._host = host
+        self._port = port
+        self._serving: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        """See ``Part``."""
+        from flux.api.server import serve
+
+        self._serving = asyncio.create_task(serve(cast(Any, self._app), self._host, self._port))
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._serving
+
+    def stop(self) -> None:
+        """See ``Part``: the server answers what it has begun."""
+        if self._serving is not None:
+            self._serving.cancel()
+
+    def stop_now(self) -> None:
+        """See ``Part``."""
+        self.stop()
