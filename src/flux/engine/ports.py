@@ -433,8 +433,8 @@ class Queries(Protocol):
         """Ask a worker to finish and leave; False when it does not live."""
         ...
 
-    async def rollups(self, since: int, step: int = 1) -> list[RollupRow]:
-        """Finished jobs by slot, from ``since`` on; slots are added up by steps of ``step`` microseconds."""
+    async def rollups(self, since: int, step: int = 1, until: int | None = None) -> list[RollupRow]:
+        """Finished jobs by slot, from ``since`` to before ``until``, added up by steps of ``step`` microseconds."""
         ...
 
     async def depths(self, since: int, step: int = 1) -> list[tuple[int, str, str, int]]:

@@ -4,42 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
 from flux.domain.errors import Invalid
-from flux.domain.stats import percentile, slot_of
-from flux.engine.ports import QueueView, RollupRow, Store
+from flux.domain.stats import slot_of
+from flux.engine.ports import QueueView, Store
+from flux.engine.tallies import Numbers, Tallies, Tally
 
 WINDOWS: Final = {"1h": (HOUR, 30 * SECOND), "24h": (DAY, 15 * MINUTE), "7d": (7 * DAY, 2 * HOUR)}
 """Window -> its length and the step of its points (µs): about a hundred points each."""
 
 _FRESH: Final = 1.0
 """Seconds that an answer is shared: a hundred viewers cost what one costs."""
+_PIECE: Final = 15 * MINUTE
 _MOST_GROUPS: Final = 200
 """Queues and types that are told apart; the busiest ones."""
-
-
-class Times(msgspec.Struct, frozen=True):
-    """Percentiles in microseconds; None when nothing was counted."""
-
-    p50: int | None = None
-    p95: int | None = None
-    p99: int | None = None
-
-
-class Numbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What ended in some time: by final state, failures by kind, the rate, waiting and running times."""
-
-    finished: int
-    outcomes: dict[str, int]
-    errors: dict[str, int]
-    per_second: float
-    wait: Times
-    run: Times
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,74 +57,64 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     points: list[Point]
 
 
-class Tally:
-    """Counts that can be added up; percentiles come out of them."""
-
-    __slots__ = ("errors", "outcomes", "run", "wait")
-
-    def __init__(self) -> None:
-        self.outcomes: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-        self.wait: Counter[int] = Counter()
-        self.run: Counter[int] = Counter()
-
-    def count(self, row: RollupRow) -> None:
-        """Add a row."""
-        self.outcomes[row.outcome] += row.count
-        if row.kind:
-            self.errors[row.kind] += row.count
-        # A job that was cancelled before it started has neither time.
-        if row.wait_bucket >= 0:
-            self.wait[row.wait_bucket] += row.count
-        if row.run_bucket >= 0:
-            self.run[row.run_bucket] += row.count
-
-    def numbers(self, length: int) -> Numbers:
-        """What was counted, over a length of time in microseconds."""
-        finished = self.outcomes.total()
-        return Numbers(
-            finished=finished,
-            outcomes=dict(self.outcomes),
-            errors=dict(self.errors),
-            per_second=round(finished * SECOND / max(length, 1), 3),
-            wait=_times(self.wait),
-            run=_times(self.run),
-        )
-
-
 class _Series:
-    """The rows of one window, by steps. Steps that are over never change, so only the newest are read again."""
+    """The steps of one window. Steps that are over never change, so only the newest are read again.
+
+    The whole is kept as a running sum: what leaves the window is subtracted from it.
+    """
 
     def __init__(self, length: int, step: int) -> None:
         self.length = length
         self.step = step
-        self.rows: dict[int, list[RollupRow]] = {}
-        self.depths: dict[int, Counter[str]] = {}
+        self.whole = Tallies()
+        self._steps: dict[int, Tallies] = {}
+        self._numbers: dict[int, Numbers] = {}
+        self._depths: dict[int, Counter[str]] = {}
         self._complete_until: int | None = None
+        self._read_at: int | None = None
+        # A week's chart need not move every second.
+        self._every = min(step // 30, MINUTE)
 
     async def refresh(self, store: Store, now: int) -> None:
+        """Read what is new."""
+        if self._read_at is not None and 0 <= now - self._read_at < self._every:
+            return
         first = (now - self.length) // self.step * self.step
         since = first if self._complete_until is None else max(first, self._complete_until)
-        rows = await store.queries.rollups(since, self.step)
         depths = await store.queries.depths(since, self.step)
-        for kept in (self.rows, self.depths):
-            for start in [start for start in kept if start < first or start >= since]:
-                del kept[start]
-        for row in rows:
-            self.rows.setdefault(row.slot, []).append(row)
+        # In pieces, so that a week of a busy system is at no time one large answer.
+        piece = max(self.step, _PIECE)
+        fresh: dict[int, Tallies] = {}
+        for start in range(since, now + 1, piece):
+            for row in await store.queries.rollups(start, self.step, min(start + piece, now + 1)):
+                fresh.setdefault(row.slot, Tallies()).count(row)
+        for start in [start for start in self._steps if start < first or start >= since]:
+            self.whole.add(self._steps.pop(start), -1)
+            self._numbers.pop(start, None)
+        for start, tallies in fresh.items():
+            self._steps[start] = tallies
+            self.whole.add(tallies)
+        for start in [start for start in self._depths if start < first or start >= since]:
+            del self._depths[start]
         for slot, _, state, depth in depths:
-            self.depths.setdefault(slot // self.step * self.step, Counter())[state] += depth
+            self._depths.setdefault(slot // self.step * self.step, Counter())[state] += depth
         # One step back, for what was committed a moment late.
         self._complete_until = now // self.step * self.step - self.step
+        self._read_at = now
 
     def points(self, now: int) -> list[Point]:
+        """One for each step up to now."""
         first = (now - self.length) // self.step * self.step + self.step
         found = []
         for start in range(first, now + 1, self.step):
-            tally = _tally(self.rows.get(start, ()))
-            length = min(self.step, now - start) or 1
-            depth = dict(self.depths.get(start, {}))
-            found.append(Point(at=start, numbers=tally.numbers(length), depth=depth))
+            numbers = self._numbers.get(start)
+            if numbers is None:
+                tallies = self._steps.get(start)
+                tally = Tally() if tallies is None else tallies.all
+                numbers = tally.numbers(min(self.step, now - start) or 1)
+                if start + self.step <= now:
+                    self._numbers[start] = numbers
+            found.append(Point(at=start, numbers=numbers, depth=dict(self._depths.get(start, {}))))
         return found
 
 
@@ -174,68 +146,45 @@ class StatisticsService:
         series = self._series.setdefault(window, _Series(length, step))
         await series.refresh(self._store, now)
         minute = slot_of(now - MINUTE)
-        recent = await self._store.queries.rollups(minute, MINUTE)
+        recent = Tallies()
+        for row in await self._store.queries.rollups(minute, MINUTE):
+            recent.count(row)
         queues = await self._store.queues.list()
-        rows = [row for rows in series.rows.values() for row in rows]
         views = {view.settings.name: view for view in queues}
         depth: Counter[str] = Counter()
         for view in queues:
             depth.update(view.depth)
+        lengths = (length, now - minute)
         return Statistics(
             at=now,
             window=window,
             step=step,
-            now=_tally(recent).numbers(now - minute),
-            whole=_tally(rows).numbers(length),
+            now=recent.all.numbers(now - minute),
+            whole=series.whole.all.numbers(length),
             depth=dict(depth),
             oldest=min((view.oldest for view in queues if view.oldest is not None), default=None),
             sampled_at=max((view.sampled_at for view in queues if view.sampled_at is not None), default=None),
-            queues=_groups("queue", rows, recent, length, now - minute, views),
-            types=_groups("type", rows, recent, length, now - minute, {}),
+            queues=_groups(series.whole.queues, recent.queues, lengths, views),
+            types=_groups(series.whole.types, recent.types, lengths, {}),
             points=series.points(now),
         )
 
 
 def _groups(
-    by: str,
-    rows: Iterable[RollupRow],
-    recent: Iterable[RollupRow],
-    length: int,
-    minute: int,
-    views: dict[str, QueueView],
+    whole: dict[str, Tally], recent: dict[str, Tally], lengths: tuple[int, int], views: dict[str, QueueView]
 ) -> dict[str, Group]:
-    whole: dict[str, Tally] = {}
-    last: dict[str, Tally] = {}
-    for tallies, source in ((whole, rows), (last, recent)):
-        for row in source:
-            name: str = row.queue if by == "queue" else row.type
-            tally = tallies.get(name)
-            if tally is None:
-                tally = tallies[name] = Tally()
-            tally.count(row)
-    names = sorted(whole.keys() | last.keys() | views.keys())
-    if len(names) > _MOST_GROUPS:
-        busiest = sorted(names, key=lambda name: -whole[name].outcomes.total() if name in whole else 0)
-        names = sorted(busiest[:_MOST_GROUPS])
     nothing = Tally()
+    names = sorted(whole.keys() | recent.keys() | views.keys())
+    if len(names) > _MOST_GROUPS:
+        busiest = sorted(names, key=lambda name: -whole.get(name, nothing).outcomes.total())
+        names = sorted(busiest[:_MOST_GROUPS])
     found = {}
     for name in names:
         view = views.get(name)
         found[name] = Group(
-            now=last.get(name, nothing).numbers(minute),
-            window=whole.get(name, nothing).numbers(length),
+            window=whole.get(name, nothing).numbers(lengths[0]),
+            now=recent.get(name, nothing).numbers(lengths[1]),
             depth={} if view is None else dict(view.depth),
             oldest=None if view is None else view.oldest,
         )
     return found
-
-
-def _tally(rows: Iterable[RollupRow]) -> Tally:
-    tally = Tally()
-    for row in rows:
-        tally.count(row)
-    return tally
-
-
-def _times(counts: Counter[int]) -> Times:
-    return Times(percentile(counts, 0.5), percentile(counts, 0.95), percentile(counts, 0.99))

@@ -294,6 +294,7 @@ async def test_numbers_over_time_are_added_up_by_steps(database: Database) -> No
     queries = SqliteQueries(database)
     assert [(row.slot, row.count) for row in await queries.rollups(10, 30)] == [(0, 4), (30, 6)]
     assert len(await queries.rollups(0)) == 6
+    assert [row.slot for row in await queries.rollups(10, 1, 30)] == [10, 20]
     assert [(slot, depth) for slot, _, _, depth in await queries.depths(10, 30)] == [(29, 29), (59, 59)]
     assert len(await queries.depths(0)) == 60
 
@@ -323,7 +324,7 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
         yield text, {"ids": "[]"}
     yield reading._LOGS, {"job_id": "", "after": 0, "limit": 1}
     yield reading._WORKERS, {"now": 0, "since": 0, "most": 1}
-    yield reading._ROLLUPS, {"since": 0, "step": 1}
+    yield reading._ROLLUPS, {"since": 0, "step": 1, "until": 1}
     yield reading._DEPTHS, {"since": 0, "step": 1}
     yield reading._NEWEST_EVENT, {}
     yield reading._EVENTS, {"sequence": 0, "limit": 1}

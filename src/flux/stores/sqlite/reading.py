@@ -121,9 +121,10 @@ class SqliteQueries:
 
     # --- numbers over time -------------------------------------------------------------------------------------
 
-    async def rollups(self, since: int, step: int = 1) -> List[RollupRow]:
+    async def rollups(self, since: int, step: int = 1, until: int | None = None) -> List[RollupRow]:
         """Finished jobs by slot, added up by steps."""
-        parameters = {"namespace": self._namespace, "since": since, "step": step}
+        end = (1 << 63) - 1 if until is None else until
+        parameters = {"namespace": self._namespace, "since": since, "step": step, "until": end}
         text = await self._database.read(lambda connection: _fetch(connection, _ROLLUPS, parameters))
         return [
             RollupRow(*row)
@@ -269,7 +270,8 @@ _DRAIN = "UPDATE workers SET drain = 1 WHERE namespace = :namespace AND id = :id
 _ROLLUPS = """SELECT json_group_array(json_array(start, queue, type, outcome, kind, wait_bucket, run_bucket, number))
     FROM (SELECT slot - slot % :step AS start, queue, type, outcome, kind, wait_bucket, run_bucket,
         sum(count) AS number
-    FROM rollups WHERE namespace = :namespace AND slot >= :since GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1)"""
+    FROM rollups WHERE namespace = :namespace AND slot >= :since AND slot < :until
+    GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1)"""
 
 # The distinct slots come by seeking from one to the next, so that a sample of a thousand queues is one step.
 _DEPTHS = """WITH RECURSIVE sample(slot) AS (
