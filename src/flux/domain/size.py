@@ -33,12 +33,12 @@ def format_size(size: int) -> str:
     """Return the short text of a size: "1.5 MB", "20 kB", "12 B"."""
     if size < 1024:
         return f"{size} B"
-    amount = float(size)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1024
+    amount, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
         if amount < 1000:
-            return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
-    return f"{amount / 1024:.1f} TB"
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.1f}".removesuffix(".0") + f" {unit}"
 
 
 _EXAMPLE: Final = 'write it like "500MB", or as a number of bytes'
