@@ -98,17 +98,14 @@ class SqliteChanges:
                 busy = clock() - changed_at < _BUSY_FOR
                 await asyncio.sleep(BUSY_POLL if busy else IDLE_POLL)
                 if room.waiters == 0 and not busy:
-                    break
+                    return
         finally:
             watch.close()
+            # No await between the look at the waiters and this: nobody of this loop can have come in between.
+            room.poller = None
             with self._lock:
-                room.poller = None
                 if room.waiters == 0:
                     self._rooms.pop(room.loop, None)
-                    return
-            if not self._closed and not room.closing:
-                # Somebody came while this one was leaving.
-                room.poller = room.loop.create_task(self._poll(room), name="flux-sqlite-changes")
 
 
 class _Room:

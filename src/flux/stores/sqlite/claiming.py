@@ -157,3 +157,9 @@ class Claim:
         )
         found: list[str] = _ids(text)
         return found
+
+
+def find_lanes(connection: sqlite3.Connection, namespace: str) -> list[tuple[str, int]]:
+    """All (queue, priority) that have available jobs."""
+    found: list[tuple[str, int]] = _lanes(one_value(connection, SQL["all_lanes"], (namespace,)))
+    return found

@@ -74,6 +74,10 @@ class Inserter:
             connection.execute("RELEASE batch")
         return answers
 
+    def store(self, connection: sqlite3.Connection, jobs: Sequence[NewJob]) -> None:
+        """Jobs without keys, in the transaction of something else."""
+        self._store(connection, [self._row(job) for job in jobs])
+
     def _store(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
         SQL.many["insert_live"].run(connection, (self._namespace, self._now), rows)
         for state in (JobState.AVAILABLE, JobState.SCHEDULED):

@@ -63,3 +63,22 @@ SELECT json_group_array(json_array(l.id, ?3, l.type, l.queue, l.priority, l.payl
 UPDATE live SET state = 'running', attempt = attempt + 1, worker_id = ?3, claim_id = ?4, started_at = ?5,
                 deadline = ?5 + timeout
  WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2)) AND +state = 'available';
+
+-- All lanes, those of paused queues too.
+-- name: all_lanes
+WITH RECURSIVE found (queue) AS (
+    SELECT min(queue) FROM live WHERE namespace = ?1 AND state = 'available'
+    UNION ALL
+    SELECT (SELECT min(queue) FROM live WHERE namespace = ?1 AND state = 'available' AND queue > found.queue)
+      FROM found WHERE found.queue IS NOT NULL
+), lanes (queue, priority) AS (
+    SELECT queue, (SELECT max(priority) FROM live
+                    WHERE namespace = ?1 AND state = 'available' AND queue = found.queue)
+      FROM found WHERE queue IS NOT NULL
+    UNION ALL
+    SELECT queue, (SELECT max(priority) FROM live
+                    WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
+                      AND priority < lanes.priority)
+      FROM lanes WHERE priority IS NOT NULL
+)
+SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL;

@@ -1,0 +1,199 @@
+"""The Duties port: what the leader does, each write under its epoch."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from flux.domain.errors import NotLeader
+from flux.domain.job import AttemptOutcome, ErrorKind, JobError, JobState
+from flux.engine.ports import Promoted, Retention
+from flux.stores.sqlite import depth, pruning
+from flux.stores.sqlite.claiming import find_lanes
+from flux.stores.sqlite.database import Database
+from flux.stores.sqlite.ending import Ending, Standing, cancelled_error, end, standing
+from flux.stores.sqlite.events import EventLog
+from flux.stores.sqlite.promoting import SQL, Plan, Promotion
+from flux.stores.sqlite.sql import decoder, json_text, one_value
+
+T = TypeVar("T")
+
+_ids = decoder(list[str])
+_lost = decoder(list[tuple[str, int]])
+_workers = decoder(list[tuple[str, list[str]]])
+_unknown = decoder(list[tuple[str, int]])
+
+
+class SqliteDuties:
+    """The leader's duties in one SQLite file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._namespace = database.namespace
+
+    async def lead(self, holder: str, lease: int) -> int | None:
+        """See the port. A lapsed leadership begins anew, even with the same holder."""
+
+        def work(connection: sqlite3.Connection) -> int | None:
+            now = self._database.now()
+            row = connection.execute(SQL["read_leader"], (self._namespace,)).fetchone()
+            epoch = 1 if row is None else row[1]
+            if row is not None:
+                alive = row[0] is not None and row[2] > now
+                if alive and row[0] != holder:
+                    return None
+                if not alive:
+                    epoch += 1
+            connection.execute(SQL["write_leader"], (self._namespace, holder, epoch, now + lease))
+            return epoch
+
+        return await self._database.write(work)
+
+    async def resign(self, holder: str) -> None:
+        """See the port."""
+        await self._database.write(
+            lambda connection: connection.execute(SQL["resign"], (self._namespace, holder)).rowcount
+        )
+
+    async def _lead(self, epoch: int, work: Callable[[sqlite3.Connection, int], T]) -> T:
+        """Run a work at an instant, as long as the epoch is the leader's."""
+
+        def checked(connection: sqlite3.Connection) -> T:
+            row = connection.execute(SQL["read_leader"], (self._namespace,)).fetchone()
+            if row is None or row[1] != epoch:
+                raise NotLeader(f"Epoch {epoch} is over: another scheduler leads.")
+            return work(connection, self._database.now())
+
+        return await self._database.write(checked)
+
+    async def next_due(self) -> int | None:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection) -> int | None:
+            at: int | None = one_value(connection, SQL["next_due"], (self._namespace, self._database.now()))
+            return at
+
+        return await self._database.read(work)
+
+    async def promote_due(self, epoch: int, limit: int, plan: Plan) -> Promoted:
+        """See the port."""
+        return await self._lead(
+            epoch, lambda connection, now: Promotion(connection, self._namespace, now, plan).run(limit)
+        )
+
+    # --- jobs that end without a worker -----------------------------------------------------------------------
+
+    async def expire(self, epoch: int, limit: int) -> int:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection, now: int) -> int:
+            ids = _ids(one_value(connection, SQL["expired"], (self._namespace, now, limit)))
+            error = JobError(ErrorKind.EXPIRED, "The job had not started by the time it was to expire.")
+            return self._end(
+                connection, now, ids, lambda job: Ending(job, JobState.CANCELLED, None, error=error)
+            )
+
+        return await self._lead(epoch, work)
+
+    async def rescue_lost(self, epoch: int, grace: int, limit: int) -> int:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection, now: int) -> int:
+            text = one_value(connection, SQL["lost"], (self._namespace, now, grace, limit))
+            lost: dict[str, int] = dict(_lost(text))
+            return self._end(connection, now, list(lost), lambda job: _rescued(job, bool(lost[job.id]), now))
+
+        return await self._lead(epoch, work)
+
+    async def bury(self, epoch: int, type: str, queue: str, available_before: int, limit: int) -> int:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection, now: int) -> int:
+            values = (self._namespace, queue, type, available_before, limit)
+            ids = _ids(one_value(connection, SQL["of_type"], values))
+            error = JobError(
+                ErrorKind.UNKNOWN_TYPE, f"No live worker of queue {queue!r} knows the type {type!r}."
+            )
+            return self._end(connection, now, ids, lambda job: Ending(job, JobState.DEAD, None, error=error))
+
+        return await self._lead(epoch, work)
+
+    def _end(
+        self,
+        connection: sqlite3.Connection,
+        now: int,
+        ids: list[str],
+        ending: Callable[[Standing], Ending],
+    ) -> int:
+        if not ids:
+            return 0
+        events = EventLog(self._namespace, now)
+        jobs = standing(connection, self._namespace, ids)
+        end(connection, self._namespace, now, [ending(job) for job in jobs.values()], events)
+        events.write(connection)
+        return len(jobs)
+
+    async def waiting_types(self) -> list[tuple[str, str, int]]:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection) -> list[tuple[str, str, int]]:
+            now = self._database.now()
+            workers = _workers(one_value(connection, SQL["living_workers"], (self._namespace, now)))
+            if not workers:
+                return []
+            since: dict[tuple[str, str], int] = {}
+            for queue, priority in find_lanes(connection, self._namespace):
+                known = {type for served, types in workers if _serves(served, queue) for type in types}
+                values = (self._namespace, queue, priority, json_text(sorted(known)))
+                for type, run_at in _unknown(one_value(connection, SQL["unknown_in_lane"], values)):
+                    since[type, queue] = min(run_at, since.get((type, queue), run_at))
+            return [(type, queue, at) for (type, queue), at in sorted(since.items())]
+
+        return await self._database.read(work)
+
+    # --- keeping house ----------------------------------------------------------------------------------------
+
+    async def prune(self, epoch: int, retention: Retention, limit: int) -> int:
+        """See the port. What takes long to count is counted beside the writer."""
+
+        def count(connection: sqlite3.Connection) -> tuple[int, int]:
+            return pruning.surplus(connection, self._namespace, retention), pruning.oversize(connection)
+
+        excess, too_large = await self._database.read(count)
+        return await self._lead(
+            epoch,
+            lambda connection, now: pruning.prune(
+                connection, self._namespace, now, retention, limit, excess, too_large
+            ),
+        )
+
+    async def sample_depth(self, epoch: int) -> None:
+        """See the port."""
+        sample = await self._database.read(
+            lambda connection: depth.sample(connection, self._namespace, self._database.now())
+        )
+        if sample is not None:
+            await self._lead(
+                epoch, lambda connection, now: depth.write(connection, self._namespace, now, sample)
+            )
+
+
+def _rescued(job: Standing, lost: bool, now: int) -> Ending:
+    """Where a job goes whose attempt nobody will end."""
+    if lost:
+        how = AttemptOutcome.LOST
+        error = JobError(ErrorKind.LOST, f"Its worker {job.worker_id} was lost: it did not renew its lease.")
+    else:
+        how = AttemptOutcome.TIMEOUT
+        error = JobError(ErrorKind.TIMEOUT, "The attempt ran past its deadline and did not end.")
+    if job.cancel_requested:
+        return Ending(job, JobState.CANCELLED, how, error=cancelled_error(job.cancel_reason))
+    state = JobState.DEAD if job.attempt >= job.attempt_limit else JobState.RETRYING
+    return Ending(job, state, how, run_at=now, error=error)
+
+
+def _serves(served: str, queue: str) -> bool:
+    """Whether a worker's queues (``default,email:5`` or ``*``) have this one."""
+    names = {name.strip().rpartition(":")[0] or name.strip() for name in served.split(",")}
+    return "*" in names or queue in names or names == {""}

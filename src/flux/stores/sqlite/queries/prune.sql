@@ -1,0 +1,103 @@
+-- Statements of forgetting. ?1 is the namespace everywhere.
+
+-- name: aged
+SELECT json_group_array(id) FROM (
+    SELECT id FROM done INDEXED BY done_finished
+     WHERE namespace = ?1 AND state = ?2 AND finished_at < ?3 ORDER BY finished_at LIMIT ?4);
+
+-- name: count_done
+SELECT count(*) FROM done WHERE namespace = ?1;
+
+-- name: oldest_of_state
+SELECT json_group_array(json_array(finished_at, id)) FROM (
+    SELECT finished_at, id FROM done INDEXED BY done_finished
+     WHERE namespace = ?1 AND state = ?2 ORDER BY finished_at LIMIT ?3);
+
+-- A key that is held longer than its job remembers how that ended.
+-- name: remember_states
+UPDATE idempotency SET state = (SELECT d.state FROM done d WHERE d.namespace = ?1 AND d.id = idempotency.job_id)
+ WHERE namespace = ?1 AND expires_at > ?3
+   AND key IN (SELECT d.idempotency_key FROM json_each(?2) j CROSS JOIN done d
+                WHERE d.namespace = ?1 AND d.id = j.value AND d.idempotency_key IS NOT NULL)
+   AND job_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_idempotency
+DELETE FROM idempotency
+ WHERE namespace = ?1 AND expires_at IS NULL
+   AND key IN (SELECT d.idempotency_key FROM json_each(?2) j CROSS JOIN done d
+                WHERE d.namespace = ?1 AND d.id = j.value AND d.idempotency_key IS NOT NULL)
+   AND job_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_uniqueness
+DELETE FROM uniqueness
+ WHERE namespace = ?1
+   AND key IN (SELECT d.unique_key FROM json_each(?2) j CROSS JOIN done d
+                WHERE d.namespace = ?1 AND d.id = j.value AND d.unique_key IS NOT NULL)
+   AND job_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_occurrences
+DELETE FROM occurrences
+ WHERE namespace = ?1
+   AND (schedule_id, fire_at) IN (
+        SELECT d.schedule_id, json_extract(d.options, '$.fire_at') FROM json_each(?2) j CROSS JOIN done d
+         WHERE d.namespace = ?1 AND d.id = j.value AND d.schedule_id IS NOT NULL)
+   AND job_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_attempts
+DELETE FROM attempts WHERE namespace = ?1 AND job_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_logs
+DELETE FROM logs WHERE namespace = ?1 AND job_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_progress
+DELETE FROM progress WHERE namespace = ?1 AND job_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_done
+DELETE FROM done WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2));
+
+-- name: expired_idempotency
+DELETE FROM idempotency
+ WHERE namespace = ?1
+   AND key IN (SELECT key FROM idempotency INDEXED BY idempotency_expiry
+                WHERE namespace = ?1 AND expires_at IS NOT NULL AND expires_at <= ?2 LIMIT ?3);
+
+-- name: expired_uniqueness
+DELETE FROM uniqueness
+ WHERE namespace = ?1
+   AND key IN (SELECT key FROM uniqueness INDEXED BY uniqueness_expiry
+                WHERE namespace = ?1 AND expires_at IS NOT NULL AND expires_at <= ?2 LIMIT ?3);
+
+-- The newest of the oldest events that are too old.
+-- name: old_events
+SELECT max(sequence) FROM (SELECT sequence, at FROM events ORDER BY sequence LIMIT ?2) WHERE at < ?1;
+
+-- Sizes stand before the items, so that this reads no overflow page.
+-- name: size_of_events
+SELECT coalesce(sum(size), 0) FROM events;
+
+-- name: oldest_events
+SELECT json_group_array(json_array(sequence, size)) FROM (SELECT sequence, size FROM events ORDER BY sequence LIMIT ?1);
+
+-- name: forget_events
+DELETE FROM events WHERE sequence <= ?1;
+
+-- name: oldest_rollup
+SELECT min(slot) FROM rollups WHERE namespace = ?1;
+
+-- name: forget_rollups
+DELETE FROM rollups WHERE namespace = ?1 AND slot < ?2;
+
+-- name: oldest_depth
+SELECT min(slot) FROM depths WHERE namespace = ?1;
+
+-- name: forget_depths
+DELETE FROM depths WHERE namespace = ?1 AND slot < ?2;
+
+-- name: thin_depths
+DELETE FROM depths WHERE namespace = ?1 AND slot >= ?2 AND slot < ?3 AND slot % ?4 <> 0;
+
+-- name: forget_workers
+DELETE FROM workers
+ WHERE namespace = ?1 AND lease_until < ?2
+   AND NOT EXISTS (SELECT 1 FROM live INDEXED BY live_running
+                    WHERE namespace = ?1 AND state = 'running' AND worker_id = workers.id);
