@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from flux.sdk.errors import AccessDenied, DeclarationError, JobCancelled, JobFailed
     from flux.sdk.handle import JobHandle
     from flux.sdk.handler import JobHandler, Request
-    from flux.sdk.injection import Depends
+    from flux.sdk.injection import Depends, Payload
 
 __version__ = "0.1.0"
 
@@ -25,7 +25,7 @@ _HOMES = {
     "flux.sdk.errors": ("AccessDenied", "DeclarationError", "JobCancelled", "JobFailed"),
     "flux.sdk.handle": ("JobHandle",),
     "flux.sdk.handler": ("JobHandler", "Request"),
-    "flux.sdk.injection": ("Depends",),
+    "flux.sdk.injection": ("Depends", "Payload"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -48,6 +48,7 @@ __all__ = [
     "JobHandler",
     "JobState",
     "NotFound",
+    "Payload",
     "Request",
     "RetryAfter",
     "Snooze",

@@ -6,8 +6,8 @@ import asyncio
 import inspect
 import os
 import weakref
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -239,23 +239,31 @@ class Flux(Declarations):
         An application that declares no schedules leaves the stored ones alone.
         """
         before = self.doors.put(EngineDoor(engine, owned=False))
-        home, self._home = self._home, asyncio.get_running_loop()
         try:
             if self._schedules:
                 await engine.schedules.reconcile(self.schedules())
-            for hook in self.startup_hooks:
-                await _run_hook(hook)
-            try:
-                yield
-            finally:
+            with self.at_home():
+                for hook in self.startup_hooks:
+                    await _run_hook(hook)
                 try:
-                    await self.dependencies.worker_scope().close()
+                    yield
                 finally:
-                    for hook in reversed(self.shutdown_hooks):
-                        await _run_hook(hook)
+                    try:
+                        await self.dependencies.worker_scope().close()
+                    finally:
+                        for hook in reversed(self.shutdown_hooks):
+                            await _run_hook(hook)
         finally:
-            self._home = home
             self.doors.put(before)
+
+    @contextmanager
+    def at_home(self) -> Iterator[None]:
+        """Let the running loop be the home of what is asynchronous around synchronous handlers."""
+        before, self._home = self._home, asyncio.get_running_loop()
+        try:
+            yield
+        finally:
+            self._home = before
 
     def home_loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop of the worker that runs now, for what is asynchronous around synchronous handlers."""

@@ -19,7 +19,7 @@ from flux.domain.request import encode_value
 from flux.engine.context import Context
 from flux.engine.handler import BadArguments
 from flux.sdk.errors import DeclarationError
-from flux.sdk.injection import Injected
+from flux.sdk.injection import Injected, Payload
 from flux.sdk.values import dec_hook, no_json_form
 
 _EMPTY = inspect.Parameter.empty
@@ -55,7 +55,8 @@ class Arguments:
     the name of the parameter that takes the ``Context``, ``extra`` the type of ``**kwargs`` (or EMPTY without)."""
 
     __slots__ = (
-        "_decoder", "_every", "_extra", "_values", "context", "defaults", "hints", "injected", "keyword_only", "names",
+        "_decoder", "_every", "_extra", "_values", "_whole", "context", "defaults", "hints", "injected",
+        "keyword_only", "names",
         "positional", "required", "what",
     )  # fmt: skip
 
@@ -67,6 +68,7 @@ class Arguments:
         self.positional: list[str] = []
         self.keyword_only: list[str] = []
         self._extra: msgspec.json.Decoder[Any] | None = None
+        self._whole: str | None = None
         fields: dict[str, tuple[Any, Any]] = {}
         for parameter in inspect.signature(function).parameters.values():
             self._place(parameter, fields)
@@ -77,10 +79,8 @@ class Arguments:
             if parameter.default is not _EMPTY and parameter.name in fields
         }
         self.required = frozenset(name for name, (_, default) in fields.items() if default is _EMPTY)
-        struct = _struct(fields, forbid=self._extra is None)
-        self._decoder = msgspec.json.Decoder(struct, dec_hook=dec_hook)
+        self._decoder, self._values = self._reading(fields)
         self._every = msgspec.json.Decoder(dict[str, msgspec.Raw])
-        self._values = _getter(self.names)
 
     def _place(self, parameter: inspect.Parameter, fields: dict[str, tuple[Any, Any]]) -> None:
         name, hint = parameter.name, self.hints.get(parameter.name, Any)
@@ -103,6 +103,19 @@ class Arguments:
         else:
             _check_type(hint, f"{self.what}: {name}")
             fields[name] = (hint, parameter.default)
+            if is_payload(hint):
+                self._whole = name
+
+    def _reading(
+        self, fields: dict[str, tuple[Any, Any]]
+    ) -> tuple[msgspec.json.Decoder[Any], Callable[[Any], tuple[Any, ...]]]:
+        """How a payload is decoded, and how the arguments are taken out of that."""
+        if self._whole is None:
+            struct = _struct(fields, forbid=self._extra is None)
+            return msgspec.json.Decoder(struct, dec_hook=dec_hook), _getter(fields)
+        if len(fields) > 1 or self._extra is not None:
+            raise DeclarationError(f"{self.what}: {self._whole} is the whole payload; no other argument is left")
+        return msgspec.json.Decoder(fields[self._whole][0], dec_hook=dec_hook), _alone
 
     # --- the caller's side ---
 
@@ -130,6 +143,11 @@ class Arguments:
 
     def encode(self, payload: Mapping[str, Any]) -> bytes:
         """The payload as JSON. Raises ``Invalid``, naming the argument that has no form in JSON."""
+        if self._whole is not None and self._whole in payload:
+            try:
+                return encode_value(payload[self._whole])
+            except ValueError as error:
+                raise Invalid.one("payload", str(error)) from None
         return encode_payload(payload) if payload else b"{}"
 
     # --- the worker's side ---
@@ -214,6 +232,13 @@ def is_context(hint: Any) -> bool:
     return Context in get_args(hint) and set(get_args(hint)) <= {Context, type(None)}
 
 
+def is_payload(hint: Any) -> bool:
+    """Whether an annotation takes the whole payload."""
+    return get_origin(hint) is Annotated and any(
+        mark is Payload or isinstance(mark, Payload) for mark in get_args(hint)[1:]
+    )
+
+
 def injected_by(hint: Any, default: Any) -> Injected | None:
     """The dependency that fills a parameter: ``Annotated[T, Depends(get)]`` or ``= Depends(get)``."""
     if isinstance(default, Injected):
@@ -273,6 +298,10 @@ def _getter(names: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
         single = operator.attrgetter(names[0])
         return lambda values: (single(values),)
     return operator.attrgetter(*names)
+
+
+def _alone(value: Any) -> tuple[Any, ...]:
+    return (value,)
 
 
 def _lower(text: str) -> str:

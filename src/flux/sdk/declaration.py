@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import os
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import __main__
 from flux.domain.duration import parse_duration
 from flux.domain.errors import Invalid
 from flux.domain.request import JobRequest
 from flux.domain.size import parse_size
 from flux.engine.handler import Mode
+from flux.engine.targets import main_module
 from flux.sdk.arguments import Arguments
 from flux.sdk.chunk import ChunkArguments
 from flux.sdk.depends import Dependencies
@@ -74,13 +72,7 @@ class Declaration:
         qualname = self.function.__qualname__
         if "<locals>" in qualname:
             return None
-        module = self.function.__module__
-        if module == "__main__":
-            # Run by `python -m package.module`, or as a file, which the child runs by its path.
-            spec = getattr(__main__, "__spec__", None)
-            file = getattr(__main__, "__file__", None)
-            module = spec.name if spec is not None else os.path.abspath(file) if file else module
-        return f"{module}:{qualname}"
+        return f"{self.function.__module__}:{qualname}"
 
     def _template(self, options: dict[str, Any]) -> JobRequest:
         try:
@@ -100,7 +92,7 @@ class Declaration:
                 'isolation="process" needs a function at the top of a module, where the child process finds it; '
                 f"{self.function.__qualname__} is local"
             )
-        if self.target.startswith("__main__:") and not hasattr(sys, "ps1"):
+        if self.function.__module__ == "__main__" and main_module() == (None, None):
             raise self.wrong(
                 'isolation="process" needs a function in a file, where the child process finds it'
             )

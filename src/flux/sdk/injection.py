@@ -7,6 +7,17 @@ from typing import Any, Literal
 
 from flux.sdk.errors import DeclarationError
 
+
+class Payload:
+    """``Annotated[T, Payload()]``: this parameter is the whole payload of the job, read as ``T``.
+
+    For payloads that are no object of arguments (a list, a text), or a type of your own. It is then the only argument;
+    ``Context`` and dependencies may stand beside it.
+    """
+
+    __slots__ = ()
+
+
 Scope = Literal["attempt", "worker"]
 
 
