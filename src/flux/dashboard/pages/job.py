@@ -1,0 +1,94 @@
+"""One job: what it is doing or why it waits, where its time went, and everything that is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from shlex import quote as shell
+
+import msgspec
+
+from flux.dashboard.reads import worker_views
+from flux.dashboard.site import Ask, Site, View
+from flux.dashboard.story import story_of
+from flux.dashboard.timebar import time_bar
+from flux.domain.job import FINAL, Job, JobState, LogLine
+
+MOST_LINES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the handler says it is; ``part`` of 100, None when it does not say of how much."""
+
+    part: float | None
+    text: str
+
+
+async def page(site: Site, ask: Ask) -> View:
+    """The page of one job. Raises ``NotFound``."""
+    job = await site.engine.jobs.get(ask.parts["id"])
+    after = 0
+    logs: list[tuple[int, int, LogLine]] = await site.engine.jobs.logs(job.id, after, MOST_LINES)
+    workers = {worker.info.id: worker for worker in await worker_views(site)}
+    attempts = list(reversed(job.attempts or []))
+    return View(
+        "job.html",
+        f"{job.type} {job.id[-8:]}",
+        "jobs",
+        {
+            "job": job,
+            "story": await story_of(site, job),
+            "bar": time_bar(job),
+            "attempts": attempts,
+            "logs": logs,
+            "logs_cut": len(logs) == MOST_LINES,
+            "progress": _progress(job),
+            "worker": workers.get(job.worker_id or ""),
+            "final": job.state in FINAL,
+            "may_retry": job.state in (JobState.DEAD, JobState.CANCELLED),
+            "may_cancel": job.state not in FINAL and not job.cancel_requested,
+            "commands": _commands(site, job),
+            "schedule": await _schedule_name(site, job),
+            "backoff": None if job.options.backoff is None else bytes(job.options.backoff).decode(),
+        },
+    )
+
+
+def _progress(job: Job) -> Progress | None:
+    if job.progress is None:
+        return None
+    try:
+        said = msgspec.json.decode(job.progress)
+    except msgspec.DecodeError:
+        return None
+    if not isinstance(said, dict):
+        return None
+    current, total = said.get("current"), said.get("total")
+    message = said.get("message")
+    part: float | None = None
+    text = ""
+    if isinstance(current, int | float) and isinstance(total, int | float) and total > 0:
+        part, text = min(max(current / total, 0), 1) * 100, f"{current:g} of {total:g}"
+    elif isinstance(current, int | float):
+        part = current * 100 if 0 <= current <= 1 else None
+        text = f"{part:.0f} %" if part is not None else f"{current:g}"
+    return Progress(part, f"{text} · {message}" if message else text)
+
+
+async def _schedule_name(site: Site, job: Job) -> str | None:
+    """The name of the schedule that made it: a job knows only its id, and the store finds schedules by name."""
+    if job.schedule_id is None:
+        return None
+    shot = await site.shared.get("schedules", lambda: site.engine.schedules.list(None, 500))
+    return next((view.schedule.name for view in shot.value if view.schedule.id == job.schedule_id), None)
+
+
+def _commands(site: Site, job: Job) -> list[tuple[str, str, str]]:
+    """(what it does, its curl line, its CLI line) for what can be done to this job now."""
+    jobs = shell(f"{site.api_url}/api/v1/jobs/{job.id}")
+    lines = [("Show", f"curl {jobs}", f"flux job show {job.id}")]
+    if job.state in (JobState.DEAD, JobState.CANCELLED):
+        lines.append(("Retry", f"curl -X POST {jobs}/retry", f"flux job retry {job.id}"))
+    if job.state not in FINAL:
+        lines.append(("Cancel", f"curl -X DELETE {jobs}", f"flux job cancel {job.id}"))
+    return lines
