@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import threading
+from contextvars import copy_context
 
 from flux.domain.job import ErrorKind
 from flux.engine import wire
@@ -25,7 +26,7 @@ from flux.engine.ending import Ending, failed, of_exception, of_value
 from flux.engine.line import Line, LineDesk, Pacer, die
 from flux.engine.memory import MemoryLimit, past_limit, ran_out, resident
 from flux.engine.targets import Targets
-from flux.engine.tidy import Surroundings, finish
+from flux.engine.tidy import Surroundings, Waiting
 
 _PR_SET_PDEATHSIG = 1
 
@@ -47,6 +48,7 @@ class Child:
         self._pacer = Pacer()
         self._at_work = True
         self._capture = Printing()
+        self._waiting = Waiting()
         self._jobs = 0
         self._base = 0
         self._warm = begin.warm
@@ -71,6 +73,7 @@ class Child:
             self._desk = None
             self._at_work = False
             self._line.send(done)
+        self._waiting.close()
 
     def _read(self) -> None:
         try:
@@ -113,7 +116,7 @@ class Child:
             os._exit(1)
         context.closed = True
         desk.close()
-        retire = retire or surroundings.left_behind(self._pacer.thread) or self._worn_out()
+        retire = retire or surroundings.left_behind() or self._worn_out()
         return wire.Done(run.number, ending, retire)
 
     def _call(self, run: wire.Run, context: Context) -> tuple[Ending, str | None]:
@@ -121,7 +124,9 @@ class Child:
         stuck: str | None = None
         try:
             with MemoryLimit(run.memory):
-                value, error, stuck = finish(handler.call(context))
+                # In a context of its own, so that context variables end with their attempt too.
+                running = copy_context()
+                value, error, stuck = running.run(self._waiting.finish, running.run(handler.call, context))
                 if error is not None:
                     raise error
                 return of_value(value, run.max_result), stuck

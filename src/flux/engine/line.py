@@ -172,16 +172,16 @@ class Pacer:
     def __init__(self) -> None:
         self._wanted = threading.Event()
         self._desk: LineDesk | None = None
-        self.thread: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def wake(self, desk: LineDesk) -> None:
         """This desk holds something."""
         self._desk = desk
         if not self._wanted.is_set():
             self._wanted.set()
-            if self.thread is None:
-                self.thread = threading.Thread(target=self._run, name="flux-progress", daemon=True)
-                self.thread.start()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="flux-progress", daemon=True)
+                self._thread.start()
 
     def _run(self) -> None:
         while self._wanted.wait():

@@ -16,29 +16,43 @@ from typing import Any
 PATIENCE = 1.0
 """Seconds that leaked tasks have to end after they are cancelled."""
 
+OURS = "flux-"
+"""How the names of Flux's own threads and tasks begin: a handler that enqueues jobs leaves the way to the store open."""
+
 THREAD_PATIENCE = 0.1
 """Seconds that threads have to end after their attempt."""
 
 
-def finish(value: Any) -> tuple[Any, BaseException | None, str | None]:
-    """The handler's value, awaited where it must be; what was raised instead; why this process should not be used
-    again (None: it may be).
+class Waiting:
+    """The event loop of this process, in which the values of asynchronous handlers come to their end.
 
-    Each attempt has an event loop of its own, so that a callback or a connection left in it is never run in another's.
+    One loop for all attempts: what modules and the SDK keep open in a loop (clients, the way to the store) is of use
+    to the next one. Tasks are ended with their attempt; a timer that a handler leaves in the loop is not.
     """
-    if not inspect.isawaitable(value):
-        return value, None, None
-    loop = asyncio.new_event_loop()
-    try:
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def finish(self, value: Any) -> tuple[Any, BaseException | None, str | None]:
+        """The handler's value, awaited where it must be; what was raised instead; why this process should not be used
+        again (None: it may be).
+        """
+        if not inspect.isawaitable(value):
+            return value, None, None
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            loop = self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
-        result, error = loop.run_until_complete(_caught(value))
-        stuck = _cancel_leaks(loop)
-        if stuck is None:
-            loop.run_until_complete(loop.shutdown_asyncgens())
-    finally:
-        asyncio.set_event_loop(None)
-        loop.close()
-    return result, error, stuck
+        try:
+            result, error = loop.run_until_complete(_caught(value))
+            return result, error, _cancel_leaks(loop)
+        finally:
+            asyncio.set_event_loop(None)
+
+    def close(self) -> None:
+        """Close the loop."""
+        if self._loop is not None:
+            self._loop.close()
 
 
 async def _caught(value: Any) -> tuple[Any, BaseException | None]:
@@ -50,7 +64,7 @@ async def _caught(value: Any) -> tuple[Any, BaseException | None]:
 
 
 def _cancel_leaks(loop: asyncio.AbstractEventLoop) -> str | None:
-    leaked = asyncio.all_tasks(loop)
+    leaked = {task for task in asyncio.all_tasks(loop) if not task.get_name().startswith(OURS)}
     if not leaked:
         return None
     for task in leaked:
@@ -76,7 +90,7 @@ class Surroundings:
         self._out = sys.stdout, sys.stderr
         self._cwd = _cwd()
 
-    def left_behind(self, ours: threading.Thread | None) -> str | None:
+    def left_behind(self) -> str | None:
         """Put back what can be; say why this process should not be used again (None: it may be)."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -89,13 +103,15 @@ class Surroundings:
                 os.chdir(self._cwd or "/")
             except OSError:
                 return "its working directory is gone"
-        if threading.active_count() > 1 and (left := self._threads_left(ours)):
+        if threading.active_count() > 1 and (left := self._threads_left()):
             return f"threads outlived their attempt: {', '.join(sorted(thread.name for thread in left))}"
         return None
 
-    def _threads_left(self, ours: threading.Thread | None) -> list[threading.Thread]:
+    def _threads_left(self) -> list[threading.Thread]:
         new = [
-            thread for thread in threading.enumerate() if thread not in self._threads and thread is not ours
+            thread
+            for thread in threading.enumerate()
+            if thread not in self._threads and not thread.name.startswith(OURS)
         ]
         if not new:
             return []
