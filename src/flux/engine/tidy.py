@@ -17,7 +17,7 @@ PATIENCE = 1.0
 """Seconds that leaked tasks have to end after they are cancelled."""
 
 OURS = "flux-"
-"""How the names of Flux's own threads and tasks begin: a handler that enqueues jobs leaves the way to the store open."""
+"""How Flux's own threads and tasks are named: a handler that enqueues jobs leaves the way to the store open."""
 
 THREAD_PATIENCE = 0.1
 """Seconds that threads have to end after their attempt."""
