@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from flux.engine.ports import Changes, Demand, Hint, Offer
 
 _LOOK = Offer(ids=None)
+_NEVER = -1
+_WORKERS = 256
+
+
+class _Changing(Protocol):
+    """A store, or whatever else tells of its changes."""
+
+    @property
+    def changes(self) -> Changes: ...
 
 
 class StoreBroker:
-    """Offers "look by policy" whenever there may be something new. One for each worker."""
+    """Offers "look by policy" whenever there may be something new.
 
-    def __init__(self, changes: Changes) -> None:
-        self._changes = changes
-        self._seen = -1  # nothing was looked at yet
+    A worker has looked at a version of the store once its claim is acknowledged: a claim that failed is a reason to
+    look again, and so is one that took all it could.
+    """
 
-    def look_again(self) -> None:
-        """The last claim was as large as could be: there is likely more, without any further change."""
-        self._seen = -1
+    def __init__(self, store: _Changing) -> None:
+        self._changes = store.changes
+        self._looked: dict[str, int] = {}
+        self._looking: dict[str, int] = {}
 
     async def publish(self, hints: Sequence[Hint]) -> None:
         """The commit itself is the hint."""
 
     async def receive(self, demand: Demand, timeout: float) -> Offer | None:
-        """See the port. Returns at once when the store has changed since the last look."""
-        version = self._changes.version()
-        if version <= self._seen:
-            version = await self._changes.wait(self._seen, timeout)
-            if version <= self._seen:
-                return None
+        """See the port. Returns at once when the store has changed since this worker's last look."""
+        worker = demand.worker_id
+        looked = self._looked.get(worker, _NEVER)
         # Taken before the look: what changes during it is a reason for another one.
-        self._seen = version
+        version = self._changes.version()
+        if version <= looked:
+            version = await self._changes.wait(looked, timeout)
+            if version <= looked:
+                # Wake-ups are a help and no promise: after a long silence the next call looks anyway.
+                self.look_again(worker)
+                return None
+        self._looking[worker] = version
         return _LOOK
 
-    async def acknowledge(self, offer: Offer) -> None:
-        """There is nothing to drop."""
+    async def acknowledge(self, offer: Offer, demand: Demand, claimed: int) -> None:
+        """See the port."""
+        version = self._looking.pop(demand.worker_id, _NEVER)
+        if claimed >= demand.slots:
+            self.look_again(demand.worker_id)
+            return
+        while len(self._looked) >= _WORKERS:  # ids are new at each lapse; the oldest are gone
+            self._looked.pop(next(iter(self._looked)))
+        self._looked[demand.worker_id] = version
+
+    def look_again(self, worker_id: str) -> None:
+        """There may be more without any further change."""
+        self._looked.pop(worker_id, None)
 
     async def health(self) -> str | None:
         """As well as the store."""

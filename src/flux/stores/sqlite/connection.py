@@ -197,7 +197,7 @@ class Link:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        except sqlite3.Error:
+        except Exception:
             self.drop()
 
     def _raise(self, error: sqlite3.Error) -> NoReturn:

@@ -79,6 +79,10 @@ class Inserter:
         self._store(connection, [self._row(job) for job in jobs])
 
     def _store(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        # A job that has ended is in another table, which no constraint of this one sees.
+        ended = one_value(connection, SQL["find_ended"], (self._namespace, json_text([row[0] for row in rows])))
+        if ended is not None:
+            raise DataRefused(f"The database refused a row: there is a finished job with the id {ended}.")
         SQL.many["insert_live"].run(connection, (self._namespace, self._now), rows)
         for state in (JobState.AVAILABLE, JobState.SCHEDULED):
             self.events.jobs(state, [(row[0], row[1], row[2]) for row in rows if row[4] == state])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from flux.domain.errors import FluxError
-from flux.engine.ports import Leases, StoreHealth
+from flux.engine.ports import Changes, Duties, Jobs, Leases, Queries, Queues, Schedules, StoreHealth
 from flux.stores.sqlite import migrations
 from flux.stores.sqlite.changes import SqliteChanges
 from flux.stores.sqlite.database import Database
@@ -42,13 +42,14 @@ class SqliteStore:
             path, namespace=namespace, clock=clock, inline=inline, jitter=random, hub=hub
         )
         self._migrate = migrate
-        self.jobs = SqliteJobs(self._database, random)
-        self.duties = SqliteDuties(self._database)
-        self.schedules = SqliteSchedules(self._database)
-        self.queues = SqliteQueues(self._database)
-        self.queries = SqliteQueries(self._database)
-        self.leases = SqliteLeases(self._database)
-        self.changes = SqliteChanges(self._database)
+        self._changes = SqliteChanges(self._database)
+        self.jobs: Jobs = SqliteJobs(self._database, random)
+        self.duties: Duties = SqliteDuties(self._database)
+        self.schedules: Schedules = SqliteSchedules(self._database)
+        self.queues: Queues = SqliteQueues(self._database)
+        self.queries: Queries = SqliteQueries(self._database)
+        self.leases: Leases = SqliteLeases(self._database)
+        self.changes: Changes = self._changes
 
     async def open(self) -> None:
         """See the port."""
@@ -64,7 +65,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See the port."""
-        await self.changes.close()
+        await self._changes.close()
         await self._database.close()
 
     async def now(self) -> int:

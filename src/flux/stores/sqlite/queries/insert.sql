@@ -6,6 +6,9 @@ INSERT INTO live (namespace, id, type, queue, priority, state, run_at, created_a
                   timeout, expires_at, payload, options, schedule_id, workflow_id, unique_key, idempotency_key)
 VALUES {rows};
 
+-- name: find_ended
+SELECT d.id FROM json_each(?2) j CROSS JOIN done d WHERE d.namespace = ?1 AND d.id = j.value LIMIT 1;
+
 -- name: insert_queues
 -- row: (?1, *)
 INSERT OR IGNORE INTO queues (namespace, name) VALUES {rows};
