@@ -10,8 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+
+if TYPE_CHECKING:
+    MaybeRaw: TypeAlias = msgspec.Raw | None
+else:
+    # msgspec cannot decode a union with Raw; a field that is absent is None all the same, by its default.
+    MaybeRaw = msgspec.Raw
 
 
 class JobState(StrEnum):
@@ -116,9 +123,9 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
 
     tags: tuple[str, ...] = ()
     headers: dict[str, str] = {}
-    backoff: msgspec.Raw | None = None
+    backoff: MaybeRaw = None
     idempotency_key: str | None = None
-    unique: msgspec.Raw | None = None
+    unique: MaybeRaw = None
     copied_from: str | None = None
     step: str | None = None
     fire_at: int | None = None
