@@ -1,0 +1,119 @@
+"""Leases: who is alive, until when, and what a heartbeat is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from flux.domain.duration import MINUTE, SECOND
+from flux.domain.errors import LeaseLost
+from flux.domain.job import JobState
+from flux.engine.ports import Renewal, Store
+from tests.conformance.store.lab import LEASE, START, Lab, SteeredClock
+
+
+async def test_a_worker_is_seen_as_it_registered(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    clock.advance(SECOND)
+    await lab.worker("w1", types=("b", "a"), queues="default,email:5", slots=7)
+    [view] = await store.queries.workers()
+    assert (view.info.id, view.info.host, view.info.pid, view.info.version) == ("w1", "host", 1, "0")
+    assert (set(view.info.types), view.info.queues, view.info.slots) == ({"a", "b"}, "default,email:5", 7)
+    assert (view.started_at, view.seen_at) == (START + SECOND, START + SECOND)
+    assert view.lease_until == START + SECOND + LEASE
+    assert (view.busy, view.draining, view.alive) == (0, False, True)
+
+
+async def test_a_renewal_extends_the_lease_from_now(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker()
+    clock.advance(LEASE - SECOND)
+    assert await store.leases.renew("w1", LEASE, 3) == Renewal()
+    [view] = await store.queries.workers()
+    assert (view.busy, view.seen_at) == (3, START + LEASE - SECOND)
+    assert view.lease_until == START + 2 * LEASE - SECOND
+    clock.advance(LEASE - 1)
+    await lab.add()
+    assert len(await lab.claim()) == 1
+
+
+async def test_a_lapsed_lease_cannot_be_renewed(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker()
+    clock.advance(LEASE + 1)
+    with pytest.raises(LeaseLost):
+        await store.leases.renew("w1", LEASE, 0)
+    # Not even by asking again.
+    with pytest.raises(LeaseLost):
+        await store.leases.renew("w1", LEASE, 0)
+    [view] = await store.queries.workers()
+    assert not view.alive
+
+
+async def test_what_never_was_or_has_left_cannot_be_renewed(lab: Lab, store: Store) -> None:
+    with pytest.raises(LeaseLost):
+        await store.leases.renew("nobody", LEASE, 0)
+    await lab.worker()
+    await store.leases.leave("w1")
+    with pytest.raises(LeaseLost):
+        await store.leases.renew("w1", LEASE, 0)
+
+
+async def test_orders_do_not_renew(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker()
+    clock.advance(LEASE - 1)
+    assert await store.leases.orders("w1") == Renewal()
+    clock.advance(2)
+    with pytest.raises(LeaseLost):
+        await store.leases.renew("w1", LEASE, 0)
+
+
+async def test_leaving_twice_or_unknown_is_no_error(lab: Lab, store: Store) -> None:
+    await lab.worker()
+    await store.leases.leave("w1")
+    await store.leases.leave("w1")
+    await store.leases.leave("nobody")
+
+
+async def test_a_worker_is_asked_to_drain(lab: Lab, store: Store) -> None:
+    await lab.worker("w1")
+    await lab.worker("w2")
+    assert await store.queries.drain("w1")
+    assert (await store.leases.renew("w1", LEASE, 0)).drain
+    assert (await store.leases.orders("w1")).drain
+    assert not (await store.leases.renew("w2", LEASE, 0)).drain
+    draining = {view.info.id: view.draining for view in await store.queries.workers()}
+    assert draining == {"w1": True, "w2": False}
+
+
+async def test_only_a_living_worker_drains(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    assert not await store.queries.drain("nobody")
+    await lab.worker()
+    clock.advance(LEASE + 1)
+    assert not await store.queries.drain("w1")
+
+
+async def test_workers_are_shown_newest_first_and_for_an_hour(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.worker("old")
+    clock.advance(SECOND)
+    await lab.worker("new")
+    assert [view.info.id for view in await store.queries.workers()] == ["new", "old"]
+    clock.advance(50 * MINUTE)
+    assert [view.alive for view in await store.queries.workers()] == [False, False]
+    clock.advance(20 * MINUTE)
+    assert await store.queries.workers() == []
+
+
+async def test_a_second_connection_speaks_of_the_same_leases(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    leases = store.lease_connection()
+    await lab.worker()
+    claimed = await lab.running()
+    await store.jobs.cancel([claimed.id], None)
+    clock.advance(LEASE - SECOND)
+    assert (await leases.renew("w1", LEASE, 1)).cancels == (claimed.id,)
+    clock.advance(2 * SECOND)
+    assert await lab.rescue() == 0
+    await leases.leave("w1")
+    await leases.close()
+    assert await lab.rescue() == 1
+    assert await lab.state(claimed.id) == JobState.CANCELLED

@@ -1,0 +1,160 @@
+"""Pruning: finished jobs are forgotten by age and by number, with all that hangs on them, and nothing else is."""
+
+from __future__ import annotations
+
+from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
+from flux.domain.job import Idempotency, JobState, LogLine
+from flux.engine.ports import Note, Retention, Store
+from tests.conformance.store.lab import LONG, START, Lab, SteeredClock
+
+KEEP_ALL = Retention(succeeded=None, dead=None, cancelled=None, most=None)
+
+
+async def prune(lab: Lab, retention: Retention, limit: int = 1000) -> int:
+    """Prune until nothing is left to forget; how much was in all."""
+    epoch = lab.epoch or await lab.lead()
+    total = 0
+    for _ in range(1000):
+        count = await lab.store.duties.prune(epoch, retention, limit)
+        if not count:
+            return total
+        total += count
+    raise AssertionError("pruning does not come to an end")
+
+
+async def test_by_age_of_each_state(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    states = (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED)
+    old = [await lab.ended(state) for state in states]
+    clock.advance(HOUR)
+    young = [await lab.ended(state) for state in states]
+    await prune(lab, Retention(succeeded=30 * MINUTE, dead=2 * HOUR, cancelled=None, most=None))
+    assert [await lab.state(job_id) for job_id in old] == [None, JobState.DEAD, JobState.CANCELLED]
+    assert [await lab.state(job_id) for job_id in young] == list(states)
+    clock.advance(90 * MINUTE)
+    await prune(lab, Retention(succeeded=30 * MINUTE, dead=2 * HOUR, cancelled=None, most=None))
+    assert [await lab.state(job_id) for job_id in old] == [None, None, JobState.CANCELLED]
+    assert [await lab.state(job_id) for job_id in young] == [None, *states[1:]]
+
+
+async def test_age_is_counted_from_the_end(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    claimed = await lab.running()
+    clock.advance(DAY)
+    await lab.finish(claimed, JobState.SUCCEEDED)
+    clock.advance(MINUTE)
+    await prune(lab, Retention(succeeded=HOUR, dead=HOUR, cancelled=HOUR, most=None))
+    assert await lab.state(claimed.id) == JobState.SUCCEEDED
+
+
+async def test_by_number_the_newest_stay(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    ids = []
+    for _ in range(10):
+        ids.append(await lab.ended(JobState.SUCCEEDED))
+        clock.advance(SECOND)
+    await prune(lab, Retention(succeeded=None, dead=None, cancelled=None, most=3))
+    assert await lab.every_id() == list(reversed(ids[-3:]))
+
+
+async def test_in_small_steps(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    await lab.insert(*[lab.job() for _ in range(10)])
+    for claimed in await lab.claim():
+        await lab.finish(claimed, JobState.SUCCEEDED)
+    clock.advance(HOUR)
+    retention = Retention(succeeded=MINUTE, dead=None, cancelled=None, most=None)
+    await store.duties.prune(await lab.lead(), retention, 3)
+    assert len(await lab.every_id()) == 7
+    await prune(lab, retention, 3)
+    assert await lab.every_id() == []
+
+
+async def test_what_lives_is_never_forgotten(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    running = await lab.running()
+    retrying = await lab.running()
+    await lab.finish(retrying, JobState.RETRYING, delay=LONG)
+    live = {running.id, retrying.id, await lab.add(), await lab.add(delay=LONG)}
+    clock.advance(300 * DAY)
+    await prune(lab, Retention(succeeded=0, dead=0, cancelled=0, most=0))
+    assert set(await lab.every_id()) == live
+
+
+async def test_without_bounds_nothing_is_forgotten(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    ids = [await lab.ended(state) for state in (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED)]
+    clock.advance(3000 * DAY)
+    await prune(lab, KEEP_ALL)
+    assert await lab.every_id() == list(reversed(ids))
+
+
+async def test_what_hangs_on_a_job_goes_with_it(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    claimed = await lab.running()
+    lines = [LogLine(START, "info", "a")]
+    note = Note(job_id=claimed.id, claim_id=claimed.claim_id, attempt=1, progress=b"1", logs=lines)
+    await store.jobs.note([note])
+    await lab.finish(claimed, JobState.RETRYING)
+    await lab.promote()
+    again = await lab.claim_one()
+    await lab.finish(again, JobState.SUCCEEDED)
+    clock.advance(HOUR)
+    await prune(lab, Retention(succeeded=MINUTE, dead=None, cancelled=None, most=None))
+    assert await store.queries.get(claimed.id) is None
+    assert await store.queries.attempts(claimed.id) == []
+    assert await store.queries.logs(claimed.id, 0, 10) == []
+    # An id that was forgotten leaves nothing that a new job could inherit.
+    lab.forgotten.add(claimed.id)
+    await lab.insert(lab.job(id=claimed.id))
+    job = await lab.get(claimed.id)
+    assert (job.progress, job.checkpoint, job.attempts) == (None, None, [])
+
+
+async def test_a_key_with_a_time_of_its_own_outlives_its_job(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    """Held until its ttl or retention, whichever the caller asked."""
+    await lab.worker(lease=LONG)
+    key = Idempotency(key="k", fingerprint="f", ttl=DAY)
+    done = await lab.ended(JobState.SUCCEEDED, idempotency=key)
+    clock.advance(HOUR)
+    await prune(lab, Retention(succeeded=MINUTE, dead=None, cancelled=None, most=None))
+    assert await lab.state(done) is None
+    [again] = await lab.insert(lab.job(idempotency=key))
+    assert (again.id, again.how, again.state) == (done, "replayed", JobState.SUCCEEDED)
+    clock.advance(DAY)
+    await prune(lab, KEEP_ALL)
+    [again] = await lab.insert(lab.job(idempotency=key))
+    assert again.how == "created"
+
+
+async def test_a_key_of_a_forgotten_job_is_free(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    key = Idempotency(key="k", fingerprint="f")
+    done = await lab.ended(JobState.SUCCEEDED, idempotency=key)
+    clock.advance(HOUR)
+    await prune(lab, Retention(succeeded=MINUTE, dead=None, cancelled=None, most=None))
+    [again] = await lab.insert(lab.job(idempotency=Idempotency(key="k", fingerprint="other")))
+    assert again.how == "created"
+    assert again.id != done
+
+
+async def test_a_key_of_a_living_job_is_kept(lab: Lab, clock: SteeredClock) -> None:
+    key = Idempotency(key="k", fingerprint="f")
+    job_id = await lab.add(idempotency=key)
+    clock.advance(300 * DAY)
+    await prune(lab, Retention(succeeded=0, dead=0, cancelled=0, most=0))
+    [again] = await lab.insert(lab.job(idempotency=key))
+    assert (again.id, again.how) == (job_id, "replayed")
+
+
+async def test_a_worker_with_running_jobs_is_not_forgotten_before_its_jobs_are_rescued(
+    lab: Lab, clock: SteeredClock
+) -> None:
+    await lab.worker()
+    claimed = await lab.running()
+    clock.advance(300 * DAY)
+    await prune(lab, Retention(succeeded=0, dead=0, cancelled=0, most=0))
+    assert await lab.rescue() == 1
+    assert await lab.state(claimed.id) == JobState.RETRYING

@@ -1,0 +1,375 @@
+"""Schedules: rules and their pending occurrences change together, and no fire time happens twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from flux.domain.duration import HOUR, MINUTE, SECOND
+from flux.domain.errors import Conflict
+from flux.domain.job import JobState, NewJob, Options
+from flux.engine.ports import DueOccurrence, OccurrencePlan, Schedule, Store
+from tests.conformance.store.lab import LONG, START, Lab, SteeredClock
+
+
+def rule(name: str = "nightly", **fields: object) -> Schedule:
+    fields.setdefault("id", f"id-{name}")
+    fields.setdefault("spec", b'{"every":60}')
+    fields.setdefault("paused", False)
+    return Schedule(name=name, **fields)  # type: ignore[arg-type]
+
+
+def occurrence(lab: Lab, fire_at: int, name: str = "nightly") -> NewJob:
+    return lab.job(run_at=fire_at, schedule_id=f"id-{name}", options=Options(fire_at=fire_at))
+
+
+class Planner:
+    """Runs every occurrence, lets the next one follow a minute later, and remembers what it was asked."""
+
+    def __init__(self, lab: Lab, **plan: object) -> None:
+        self.lab = lab
+        self.asked: list[DueOccurrence] = []
+        self.plan = {"run": True, **plan}
+
+    def __call__(self, due: DueOccurrence) -> OccurrencePlan:
+        self.asked.append(due)
+        plan = dict(self.plan)
+        if due.schedule is not None and "following" not in plan:
+            plan["following"] = (occurrence(self.lab, due.fire_at + MINUTE, due.schedule.name),)
+        return OccurrencePlan(**plan)  # type: ignore[arg-type]
+
+
+async def test_a_schedule_is_stored_with_its_pending_occurrence(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    clock.advance(SECOND)
+    pending = occurrence(lab, START + MINUTE)
+    put = await store.schedules.put(rule(declared=True), pending, 0)
+    assert (put.id, put.name, put.spec, put.paused, put.declared) == (
+        "id-nightly",
+        "nightly",
+        b'{"every":60}',
+        False,
+        True,
+    )
+    assert (put.version, put.created_at, put.updated_at) == (1, START + SECOND, START + SECOND)
+    assert (put.next_job_id, put.next_fire_at, put.last_fire_at) == (pending.id, START + MINUTE, None)
+    assert await store.schedules.get("nightly") == put
+    job = await lab.get(pending.id)
+    assert (job.state, job.run_at, job.schedule_id) == (
+        JobState.SCHEDULED,
+        START + MINUTE,
+        "id-nightly",
+    )
+    assert job.options.fire_at == START + MINUTE
+    assert await lab.every_id(schedule_id="id-nightly") == [pending.id]
+    assert await store.schedules.occurrences("id-nightly", 10) == [(START + MINUTE, pending.id, "scheduled")]
+
+
+async def test_what_does_not_exist(store: Store) -> None:
+    assert await store.schedules.get("none") is None
+    assert await store.schedules.list(None, 10) == []
+    assert not await store.schedules.delete("none")
+    assert await store.schedules.occurrences("none", 10) == []
+
+
+async def test_they_are_listed_by_name(lab: Lab, store: Store) -> None:
+    for name in ("c", "a", "d", "b"):
+        await store.schedules.put(rule(name), None, 0)
+    assert [each.name for each in await store.schedules.list(None, 3)] == ["a", "b", "c"]
+    assert [each.name for each in await store.schedules.list("c", 3)] == ["d"]
+
+
+async def test_a_change_counts_and_replaces_the_pending_occurrence(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    first = occurrence(lab, START + HOUR)
+    await store.schedules.put(rule(), first, 0)
+    clock.advance(SECOND)
+    second = occurrence(lab, START + MINUTE)
+    put = await store.schedules.put(rule(spec=b'{"every":1}'), second, 1)
+    assert (put.version, put.created_at, put.updated_at) == (2, START, START + SECOND)
+    assert (put.spec, put.next_job_id, put.next_fire_at) == (
+        b'{"every":1}',
+        second.id,
+        START + MINUTE,
+    )
+    # The one that was withdrawn will never run: it is gone or cancelled.
+    assert await lab.state(first.id) in (None, JobState.CANCELLED)
+    clock.advance(2 * HOUR)
+    await lab.promote(Planner(lab, following=()))
+    assert await lab.state(first.id) in (None, JobState.CANCELLED)
+    assert await lab.state(second.id) == JobState.AVAILABLE
+
+
+async def test_a_change_without_an_occurrence_withdraws_the_pending_one(lab: Lab, store: Store) -> None:
+    pending = occurrence(lab, START + HOUR)
+    await store.schedules.put(rule(), pending, 0)
+    put = await store.schedules.put(rule(paused=True), None, None)
+    assert (put.paused, put.next_job_id, put.next_fire_at) == (True, None, None)
+    assert await lab.state(pending.id) in (None, JobState.CANCELLED)
+
+
+async def test_the_same_fire_time_again_after_it_was_withdrawn(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    """Pausing and resuming a schedule must not lose the next run."""
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    await store.schedules.put(rule(paused=True), None, None)
+    again = occurrence(lab, START + MINUTE)
+    put = await store.schedules.put(rule(), again, None)
+    assert put.next_fire_at == START + MINUTE
+    assert put.next_job_id is not None
+    clock.advance(MINUTE)
+    planner = Planner(lab)
+    await lab.promote(planner)
+    assert [due.fire_at for due in planner.asked] == [START + MINUTE]
+    assert await lab.state(put.next_job_id) == JobState.AVAILABLE
+
+
+async def test_a_change_that_expects_another_version_is_refused(lab: Lab, store: Store) -> None:
+    with pytest.raises(Conflict):
+        await store.schedules.put(rule(), None, 1)
+    pending = occurrence(lab, START + HOUR)
+    await store.schedules.put(rule(), pending, 0)
+    for expect in (0, 2, 7):
+        with pytest.raises(Conflict):
+            await store.schedules.put(rule(spec=b"{}"), occurrence(lab, START + MINUTE), expect)
+    kept = await store.schedules.get("nightly")
+    assert kept is not None
+    assert (kept.version, kept.spec, kept.next_job_id) == (1, b'{"every":60}', pending.id)
+    assert await lab.every_id() == [pending.id]
+    assert (await store.schedules.put(rule(), occurrence(lab, START + HOUR), 1)).version == 2
+
+
+async def test_two_processes_declare_one_schedule(lab: Lab) -> None:
+    handles = [lab.store, *[await lab.another() for _ in range(3)]]
+    jobs = [occurrence(lab, START + MINUTE) for _ in handles]
+    await asyncio.gather(
+        *[store.schedules.put(rule(), job, None) for store, job in zip(handles, jobs, strict=True)]
+    )
+    schedule = await lab.store.schedules.get("nightly")
+    assert schedule is not None
+    states = await lab.store.queries.states([job.id for job in jobs])
+    live = [job_id for job_id, state in states.items() if state == JobState.SCHEDULED]
+    assert live == [schedule.next_job_id]
+
+
+async def test_one_of_several_creators_wins(lab: Lab) -> None:
+    handles = [lab.store, *[await lab.another() for _ in range(3)]]
+    answers = await asyncio.gather(
+        *[store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0) for store in handles],
+        return_exceptions=True,
+    )
+    assert sorted(type(answer).__name__ for answer in answers) == [
+        "Conflict",
+        "Conflict",
+        "Conflict",
+        "Schedule",
+    ]
+    assert len(await lab.every_id()) == 1
+
+
+# --- firing -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_due_occurrence_runs_and_the_next_one_follows(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    pending = occurrence(lab, START + MINUTE)
+    await store.schedules.put(rule(), pending, 0)
+    clock.advance(MINUTE + SECOND)
+    planner = Planner(lab)
+    assert await lab.promote(planner) == 1
+    [due] = planner.asked
+    assert (due.job_id, due.fire_at, due.previous_alive) == (pending.id, START + MINUTE, False)
+    assert due.now == START + MINUTE + SECOND
+    assert due.schedule is not None
+    assert (due.schedule.name, due.schedule.spec) == ("nightly", b'{"every":60}')
+    assert await lab.state(pending.id) == JobState.AVAILABLE
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert (schedule.last_fire_at, schedule.next_fire_at) == (START + MINUTE, START + 2 * MINUTE)
+    assert schedule.next_job_id is not None
+    assert await lab.state(schedule.next_job_id) == JobState.SCHEDULED
+    assert await store.schedules.occurrences("id-nightly", 10) == [
+        (START + 2 * MINUTE, schedule.next_job_id, "scheduled"),
+        (START + MINUTE, pending.id, "available"),
+    ]
+    assert (schedule.version, schedule.updated_at) == (1, START), "firing is no change of the rule"
+
+
+async def test_an_occurrence_that_is_not_to_run_is_cancelled_with_the_reason(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    pending = occurrence(lab, START + MINUTE)
+    await store.schedules.put(rule(), pending, 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab, run=False, reason="the previous one still runs"))
+    job = await lab.get(pending.id)
+    assert job.state == JobState.CANCELLED
+    assert job.error is not None
+    assert "the previous one still runs" in job.error.message
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert schedule.next_fire_at == START + 2 * MINUTE
+
+
+async def test_a_schedule_that_ends_has_nothing_pending(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab, following=()))
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert (schedule.next_job_id, schedule.next_fire_at) == (None, None)
+    assert schedule.last_fire_at == START + MINUTE
+
+
+async def test_several_may_follow(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    """After a time without anybody, misfire=run_all makes each occurrence that was missed."""
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(3 * MINUTE)
+    missed = tuple(occurrence(lab, START + n * MINUTE) for n in (2, 3, 4))
+
+    def plan(due: DueOccurrence) -> OccurrencePlan:
+        return OccurrencePlan(run=True, following=missed if due.fire_at == START + MINUTE else ())
+
+    await lab.promote(plan)
+    await lab.promote(plan)
+    states = [await lab.state(job.id) for job in missed]
+    assert states == [JobState.AVAILABLE, JobState.AVAILABLE, JobState.SCHEDULED]
+
+
+async def test_a_fire_time_happens_once(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    """The plan may give a fire time that has its occurrence already, as after a change of the rule."""
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    # Declared once more with the fire time that is already there.
+    await store.schedules.put(rule(), occurrence(lab, START + 2 * MINUTE), None)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    await store.schedules.put(rule(), occurrence(lab, START + 2 * MINUTE), None)
+    clock.advance(SECOND)
+    await lab.promote(Planner(lab))
+    fired = [await lab.get(job_id) for job_id in await lab.every_id()]
+    ran = [job.options.fire_at for job in fired if job.state == JobState.AVAILABLE]
+    assert sorted(ran) == [START + MINUTE, START + 2 * MINUTE]
+
+
+async def test_the_previous_one_is_known_to_live(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(MINUTE)
+    planner = Planner(lab)
+    await lab.promote(planner)
+    clock.advance(MINUTE)
+    await lab.promote(planner)
+    claimed = await lab.claim()
+    clock.advance(MINUTE)
+    await lab.promote(planner)
+    for each in [*claimed, *await lab.claim()]:
+        await lab.finish(each, JobState.SUCCEEDED)
+    clock.advance(MINUTE)
+    await lab.promote(planner)
+    assert [due.previous_alive for due in planner.asked] == [False, True, True, False]
+
+
+async def test_the_previous_one_is_cancelled_when_the_plan_says_so(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.worker(lease=LONG)
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    running = await lab.claim_one()
+    clock.advance(MINUTE)
+    planner = Planner(lab, cancel_previous=True)
+    await lab.promote(planner)
+    assert (await store.leases.orders("w1")).cancels == (running.id,)
+    await lab.finish(running, JobState.CANCELLED)
+    [waiting] = await lab.claim(slots=1)
+    await lab.finish(waiting, JobState.AVAILABLE)
+    clock.advance(MINUTE)
+    await lab.promote(planner)
+    assert await lab.state(waiting.id) == JobState.CANCELLED
+    assert len(await lab.claim()) == 1
+
+
+async def test_a_snoozed_occurrence_is_not_planned_again(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    pending = occurrence(lab, START + MINUTE)
+    await store.schedules.put(rule(), pending, 0)
+    clock.advance(MINUTE)
+    planner = Planner(lab)
+    await lab.promote(planner)
+    claimed = await lab.claim_one()
+    await lab.finish(claimed, JobState.SCHEDULED, delay=SECOND)
+    clock.advance(SECOND)
+    refusing = Planner(lab, run=False, reason="planned twice")
+    assert await lab.promote(refusing) == 1
+    assert refusing.asked == []
+    assert await lab.state(pending.id) == JobState.AVAILABLE
+
+
+async def test_a_retried_occurrence_is_not_planned_again(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    claimed = await lab.claim_one()
+    await lab.finish(claimed, JobState.RETRYING, delay=SECOND)
+    clock.advance(SECOND)
+    refusing = Planner(lab, run=False, reason="planned twice")
+    assert await lab.promote(refusing) == 1
+    assert refusing.asked == []
+    assert await lab.state(claimed.id) == JobState.AVAILABLE
+
+
+async def test_an_occurrence_that_a_person_moved_or_cancelled(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    """Cancelling the pending occurrence skips it; it must not end the schedule."""
+    pending = occurrence(lab, START + MINUTE)
+    await store.schedules.put(rule(), pending, 0)
+    [answer] = await store.jobs.cancel([pending.id], "not today")
+    assert answer.done
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert schedule.next_job_id is not None, "nothing follows any more"
+    assert await lab.state(schedule.next_job_id) == JobState.SCHEDULED
+
+
+async def test_deleting_withdraws_what_is_pending_and_keeps_what_ran(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    first = occurrence(lab, START + MINUTE)
+    await store.schedules.put(rule(), first, 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert schedule.next_job_id is not None
+    assert await store.schedules.delete("nightly")
+    assert await store.schedules.get("nightly") is None
+    assert await lab.state(first.id) == JobState.AVAILABLE
+    assert await lab.state(schedule.next_job_id) in (None, JobState.CANCELLED)
+    clock.advance(HOUR)
+    planner = Planner(lab)
+    await lab.promote(planner)
+    assert planner.asked == []
+    assert not await store.schedules.delete("nightly")
+
+
+async def test_a_deleted_name_can_be_used_again(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    await store.schedules.delete("nightly")
+    pending = lab.job(run_at=START + MINUTE, schedule_id="id-2", options=Options(fire_at=START + MINUTE))
+    put = await store.schedules.put(rule(id="id-2"), pending, 0)
+    assert (put.version, put.next_job_id) == (1, pending.id)
+    assert await lab.state(pending.id) == JobState.SCHEDULED
