@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 from random import Random
 
@@ -151,23 +151,22 @@ class ScheduleService:
             return job_id, how
         raise Conflict(f"the schedule {spec.name!r} is there already and has no occurrence to answer with")
 
-    async def reconcile(self, declared: Sequence[ScheduleRequest], remove: bool = True) -> None:
+    async def reconcile(self, declared: Sequence[ScheduleRequest], types: Collection[str] = ()) -> None:
         """Make the stored schedules those that code declares; any number of workers may do it at once.
 
-        A person's pause of one stays. Those that were declared once and are no longer are deleted, unless ``remove``
-        is False (for applications that share a store). Raises ``Invalid``.
+        A person's pause of one stays. Those that were declared once and are no longer are deleted when their job type
+        is one of ``types``, the application's own: several applications may share a store. Raises ``Invalid``.
         """
         specs = [(validate_schedule(request, self._bounds), request.note) for request in declared]
         for spec, note in specs:
             await self._declare(spec, note)
-        if not remove:
-            return
         names = {spec.name for spec, _ in specs}
         after: str | None = None
         while page := await self._store.schedules.list(after, 500):
             after = page[-1].name
             for schedule in page:
-                if schedule.declared and schedule.name not in names:
+                gone = schedule.declared and schedule.name not in names
+                if gone and read_spec(schedule).job.get("type") in types:
                     await self._store.schedules.delete(schedule.name)
 
     # --- inside -------------------------------------------------------------------------------------------------

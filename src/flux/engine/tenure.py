@@ -247,10 +247,13 @@ class Tenure:
             attempt.stop(Stop.FENCE)
 
     async def _end_everything(self) -> None:
-        """No task of a handler outlives its tenure, as far as code can be stopped."""
+        """No task of a handler outlives its tenure. A thread does: its attempt only stops waiting for it."""
+        tasks = []
         for attempt in list(self._running.values()):
             attempt.stop(Stop.FENCE)
-        tasks = [attempt.task for attempt in self._running.values() if attempt.task is not None]
+            if attempt.task is not None:
+                attempt.task.cancel()
+                tasks.append(attempt.task)
         if tasks:
             await asyncio.wait(tasks, timeout=LAST_WORD)
 

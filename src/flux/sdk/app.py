@@ -206,11 +206,11 @@ class Flux(Declarations):
         from flux.engine.worker_options import WorkerOptions
         from flux.sdk.embedding import embedded
 
-        settings = self.settings(given)
         opens = not self.doors.is_open()
-        door = await self.doors.here()
+        door = None if self.remote else await self.doors.here()
         if not isinstance(door, EngineDoor):
             raise RuntimeError(f"{self!r} has no store to take jobs from: a worker needs the store's own URL")
+        settings = self.settings(given)
         options = WorkerOptions(
             concurrency=settings.worker_concurrency,
             queues=settings.worker_queues,
@@ -236,12 +236,11 @@ class Flux(Declarations):
         at the end what workers share is torn down and shutdown hooks run. Meanwhile jobs that handlers enqueue on this
         event loop go through ``engine``.
 
-        An application that declares no schedules leaves the stored ones alone.
+        Schedules that other applications declared on the same store are left alone.
         """
         before = self.doors.put(EngineDoor(engine, owned=False))
         try:
-            if self._schedules:
-                await engine.schedules.reconcile(self.schedules())
+            await engine.schedules.reconcile(self.schedules(), self.handlers())
             with self.at_home():
                 for hook in self.startup_hooks:
                     await _run_hook(hook)

@@ -296,10 +296,11 @@ async def test_declared_schedules_are_made_once_changed_and_removed(world: World
     }
     assert await world.live() == 3
     await world.service.pause("a")
-    await world.service.reconcile([hourly("a", tags=("new",))], remove=False)
+    await world.service.reconcile([hourly("a", tags=("new",))], types={"another application's"})
     view = await world.service.get("a")
     assert (view.schedule.paused, view.spec.job["tags"]) == (True, ["new"])
-    await world.service.reconcile([hourly("a", tags=("new",))])
+    assert "b" in [view.schedule.name for view in await world.service.list()]
+    await world.service.reconcile([hourly("a", tags=("new",))], types={view.spec.job["type"]})
     assert [view.schedule.name for view in await world.service.list()] == ["a", "by-hand"]
     assert (await world.service.get("a")).schedule.version == view.schedule.version
 
