@@ -105,20 +105,21 @@ def email(
 
     Its Message-ID is made of the job's id, so that a mail sent twice can be told.
     """
+    message_id = f"<{ctx.job_id}@flux>"
     message = EmailMessage()
     message["From"] = sender
     message["To"] = to if isinstance(to, str) else ", ".join(to)
     message["Subject"] = subject
     message["Date"] = formatdate()
-    message["Message-ID"] = f"<{ctx.job_id}@flux>"
+    message["Message-ID"] = message_id
     message.set_content(body)
     if not any(address.addr_spec for address in message["To"].addresses):
         raise ValueError(f"to has no address: {to!r}")
     settings = flux.settings()
     if settings.smtp_url is not None:
         send(message, settings.smtp_url)
-        return {"message_id": message["Message-ID"], "server": urlsplit(settings.smtp_url).hostname or ""}
-    return {"message_id": message["Message-ID"], "file": str(keep(message, settings.outbox, ctx.job_id))}
+        return {"message_id": message_id, "server": urlsplit(settings.smtp_url).hostname or ""}
+    return {"message_id": message_id, "file": str(keep(message, settings.outbox, ctx.job_id))}
 
 
 def send(message: EmailMessage, url: str) -> None:

@@ -20,6 +20,9 @@ async def index(items: list[str]) -> list[int]:
     return [len(item) for item in items]
 
 
+def take_text(text: str) -> None: ...
+
+
 async def use() -> None:
     await send_email.enqueue()  # error
     await send_email.enqueue(to=1)  # error
@@ -32,7 +35,7 @@ async def use() -> None:
     await send_email.options(priority="high").enqueue(to="a")  # error
     await send_email.options(delay="5m").enqueue(to=3)  # error
     handle = await send_email.enqueue(to="a")
-    wrong: str = await handle.result()  # error
+    take_text(await handle.result())  # error
     await crunch.enqueue(["a"])  # error
     crunch(numbers=3)  # error
     await index.enqueue(3)  # error

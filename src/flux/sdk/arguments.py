@@ -20,6 +20,7 @@ from flux.engine.context import Context
 from flux.engine.handler import BadArguments
 from flux.sdk.errors import DeclarationError
 from flux.sdk.injection import Injected, Payload
+from flux.sdk.refusals import lower_first, refusal, stranger
 from flux.sdk.values import dec_hook, no_json_form
 
 _EMPTY = inspect.Parameter.empty
@@ -114,7 +115,9 @@ class Arguments:
             struct = _struct(fields, forbid=self._extra is None)
             return msgspec.json.Decoder(struct, dec_hook=dec_hook), _getter(fields)
         if len(fields) > 1 or self._extra is not None:
-            raise DeclarationError(f"{self.what}: {self._whole} is the whole payload; no other argument is left")
+            raise DeclarationError(
+                f"{self.what}: {self._whole} is the whole payload; no other argument is left"
+            )
         return msgspec.json.Decoder(fields[self._whole][0], dec_hook=dec_hook), _alone
 
     # --- the caller's side ---
@@ -184,7 +187,7 @@ class Arguments:
             try:
                 taken[name] = self._extra.decode(raw)
             except Exception as error:
-                raise BadArguments(f"{name}: {_lower(str(error))}") from None
+                raise BadArguments(f"{name}: {lower_first(str(error))}") from None
         return taken
 
     def keywords(self, payload: str | bytes) -> dict[str, Any]:
@@ -201,26 +204,6 @@ class Arguments:
     def refusal(self, error: Exception) -> BadArguments:
         """What was wrong with a payload, in words for a person."""
         return refusal(error, self.what, self.names)
-
-
-def refusal(error: Exception, what: str, names: Sequence[str]) -> BadArguments:
-    """What was wrong with a payload, in words for a person: where, and why."""
-    text, _, path = str(error).partition(" - at `$")
-    path = path.rstrip("`").lstrip(".")
-    quoted = text.partition("`")[2].partition("`")[0]
-    inside = f"{path}.{quoted}" if path else quoted
-    if text.startswith("Object contains unknown field"):
-        return BadArguments(f"{inside}: {'is not known' if path else stranger(what, names)}")
-    if text.startswith("Object missing required field"):
-        return BadArguments(f"{inside}: is missing")
-    if not path and text.startswith("Expected `object`"):
-        return BadArguments(f"the payload must be an object of arguments: {_lower(text)}")
-    return BadArguments(f"{path or 'the payload'}: {_lower(text) or type(error).__name__}")
-
-
-def stranger(what: str, names: Sequence[str]) -> str:
-    """What to say of an argument that there is not."""
-    return f"is not an argument of {what}; it takes {', '.join(names) or 'none'}"
 
 
 def is_context(hint: Any) -> bool:
@@ -302,7 +285,3 @@ def _getter(names: Iterable[str]) -> Callable[[Any], tuple[Any, ...]]:
 
 def _alone(value: Any) -> tuple[Any, ...]:
     return (value,)
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]

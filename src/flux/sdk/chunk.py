@@ -15,9 +15,10 @@ import msgspec
 
 from flux.domain.errors import Invalid
 from flux.domain.request import encode_value
-from flux.sdk.arguments import encode_payload, hints_of, injected_by, is_context, refusal
+from flux.sdk.arguments import encode_payload, hints_of, injected_by, is_context
 from flux.sdk.errors import DeclarationError
 from flux.sdk.injection import Injected
+from flux.sdk.refusals import refusal
 from flux.sdk.values import dec_hook, no_json_form
 
 _LISTS = (list, Sequence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -105,6 +106,7 @@ class Doors:
     def __init__(self, opened: Callable[[], Awaitable[Door]]) -> None:
         self._opened = opened
         self._slots: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Slot] = weakref.WeakKeyDictionary()
+        self._guard = threading.Lock()
         self.stand_in: Door | None = None
 
     async def here(self) -> Door:
@@ -136,10 +138,11 @@ class Doors:
 
     def _slot(self) -> _Slot:
         loop = asyncio.get_running_loop()
-        slot = self._slots.get(loop)
-        if slot is None:
-            # Loops that ended without a farewell: their doors can no longer be closed, only dropped.
-            for ended in [loop for loop in self._slots if loop.is_closed()]:
-                del self._slots[ended]
-            slot = self._slots[loop] = _Slot()
-        return slot
+        with self._guard:
+            slot = self._slots.get(loop)
+            if slot is None:
+                # Loops that ended without a farewell: their doors can no longer be closed, only dropped.
+                for ended in [known for known in self._slots if known.is_closed()]:
+                    del self._slots[ended]
+                slot = self._slots[loop] = _Slot()
+            return slot

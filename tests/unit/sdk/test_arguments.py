@@ -80,9 +80,17 @@ async def test_a_value_comes_back_as_what_it_was(flux: Flux, hint: Any, value: A
     assert await round_trip(flux, hint, value) == value
 
 
+_flux = Flux("sqlite:////nowhere/never-opened.db")
+
+
+@_flux.job
+async def anything(value: Any) -> Any:
+    return value
+
+
 @given(value=st.recursive(st.none() | st.booleans() | st.text() | st.integers(-(2**53), 2**53), st.lists))
 async def test_any_json_comes_back(value: Any) -> None:
-    assert await round_trip(Flux("sqlite:////x"), Any, value) == value
+    assert await attempt(anything, msgspec.json.decode(bytes(anything.request(value).job.payload))) == value
 
 
 async def test_the_context_may_stand_anywhere(flux: Flux) -> None:
@@ -146,7 +154,9 @@ async def test_the_whole_payload(flux: Flux) -> None:
 )
 async def test_what_does_not_fit_says_where_and_why(flux: Flux, payload: object, message: str) -> None:
     @flux.job
-    async def send(ctx: Context, to: str, address: Address | None = None, person: Person | None = None) -> None:
+    async def send(
+        ctx: Context, to: str, address: Address | None = None, person: Person | None = None
+    ) -> None:
         raise AssertionError("it must not run")
 
     with pytest.raises(BadArguments) as refused:

@@ -84,9 +84,9 @@ def test_a_local_function_cannot_be_isolated(flux: Flux) -> None:
 
 
 def test_what_the_engine_gets(flux: Flux) -> None:
-    isolated = flux.job(isolation="process", memory="512MB", timeout=timedelta(seconds=2), no_retry=ValueError)(
-        at_the_top
-    )
+    isolated = flux.job(
+        isolation="process", memory="512MB", timeout=timedelta(seconds=2), no_retry=ValueError
+    )(at_the_top)
     handler = flux.handlers()["at_the_top"]
     assert handler is isolated.handler
     assert handler.mode is Mode.PROCESS
@@ -121,8 +121,18 @@ def test_schedules(flux: Flux) -> None:
     async def report(ctx: Context, to: str) -> None: ...
 
     first, second = flux.schedules()
-    assert (first.name, first.cron, first.timezone, first.overlap) == ("report", "0 9 * * *", "Europe/Berlin", "skip")
-    assert (first.type, first.queue, first.max_retries, bytes(first.payload)) == ("report", "q", 1, b'{"to":"a"}')
+    assert (first.name, first.cron, first.timezone, first.overlap) == (
+        "report",
+        "0 9 * * *",
+        "Europe/Berlin",
+        "skip",
+    )
+    assert (first.type, first.queue, first.max_retries, bytes(first.payload)) == (
+        "report",
+        "q",
+        1,
+        b'{"to":"a"}',
+    )
     assert (second.name, second.every, bytes(second.payload)) == ("often", "15m", b'{"to":"b"}')
 
     for make, message in [

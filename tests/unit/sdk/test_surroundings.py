@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
@@ -89,10 +90,8 @@ async def test_bad_arguments_come_before_dependencies(flux: Flux) -> None:
 
 async def test_a_dependency_cannot_hide_a_failure(flux: Flux) -> None:
     def swallow() -> Iterator[int]:
-        try:
+        with contextlib.suppress(ValueError):
             yield 1
-        except ValueError:
-            pass
 
     @flux.job
     async def use(one: Annotated[int, Depends(swallow)]) -> None:
@@ -270,7 +269,9 @@ def test_without_surroundings_a_handlers_own_coroutine_is_what_the_engine_awaits
 
 async def test_a_chunk_gets_items_and_answers_for_each(flux: Flux) -> None:
     @flux.job(chunk=10)
-    async def index(contexts: list[Context], items: list[int], engine: Any = Depends(get_engine)) -> list[Any]:
+    async def index(
+        contexts: list[Context], items: list[int], engine: Any = Depends(get_engine)
+    ) -> list[Any]:
         assert len(contexts) == len(items)
         return [f"{item} on {engine}" if item else ValueError("zero") for item in items]
 
