@@ -25,6 +25,9 @@ _workers = decoder(list[tuple[str, list[str]]])
 _unknown = decoder(list[tuple[str, int]])
 
 
+_LATEST = 2**63 - 1
+
+
 class SqliteDuties:
     """The leader's duties in one SQLite file."""
 
@@ -110,7 +113,7 @@ class SqliteDuties:
         """See the port."""
 
         def work(connection: sqlite3.Connection, now: int) -> int:
-            values = (self._namespace, queue, type, available_before, limit)
+            values = (self._namespace, queue, type, min(available_before, _LATEST), limit)
             ids = _ids(one_value(connection, SQL["of_type"], values))
             error = JobError(
                 ErrorKind.UNKNOWN_TYPE, f"No live worker of queue {queue!r} knows the type {type!r}."

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flux.domain.job import WAITING, JobState, Options
+from flux.domain.job import WAITING, JobState
 from flux.engine.ports import Change, Changed
 from flux.stores.sqlite.ending import SQL as FINISH
 from flux.stores.sqlite.ending import Ending, Standing, cancelled_error, end, standing
@@ -19,7 +19,6 @@ SQL = Statements("edits.sql")
 
 _states = decoder(list[tuple[str, JobState]])
 _retryable = decoder(list[tuple[str, JobState, str, str, str | None, str | None]])
-_options = msgspec.json.Decoder(Options)
 
 _MISSING = Changed(None, False, "There is no such job.")
 
@@ -81,9 +80,12 @@ def retry(connection: sqlite3.Connection, namespace: str, now: int, ids: Sequenc
     live = standing(connection, namespace, ids)
     events = EventLog(namespace, now)
     answers: list[Changed] = []
-    back: list[str] = []
+    back: dict[str, None] = {}
     taken: set[str] = set()
     for id in ids:
+        if id in back:
+            answers.append(Changed(JobState.AVAILABLE, True))
+            continue
         if id in live:
             state = live[id].state
             answers.append(
@@ -104,14 +106,14 @@ def retry(connection: sqlite3.Connection, namespace: str, now: int, ids: Sequenc
                 Changed(state, False, f"Its unique key {key!r} is held by another job ({holder}).")
             )
         else:
-            back.append(id)
+            back[id] = None
             if key is not None:
                 taken.add(key)
                 connection.execute(SQL["retake_unique"], (namespace, key, id))
             events.job(JobState.AVAILABLE, id, type, queue)
             answers.append(Changed(JobState.AVAILABLE, True))
     if back:
-        text = json_text(back)
+        text = json_text(list(back))
         connection.execute(SQL["keep_last_attempt"], (namespace, text))
         connection.execute(SQL["back_to_live"], (namespace, text, now))
         connection.execute(SQL["delete_done"], (namespace, text))
@@ -130,9 +132,23 @@ def change(connection: sqlite3.Connection, namespace: str, now: int, job_id: str
     state = JobState(row[0])
     if state not in WAITING:
         return Changed(state, False, f"The job is {state}; only a waiting job can be changed.")
-    _, type, queue, run_at, max_retries, attempt_limit, options, timeout, expires_at, payload, priority = row
+    (
+        _,
+        type,
+        queue,
+        run_at,
+        max_retries,
+        attempt_limit,
+        options,
+        timeout,
+        expires_at,
+        payload,
+        priority,
+        attempt,
+    ) = row
     if wish.max_retries is not msgspec.UNSET:
-        attempt_limit += wish.max_retries - max_retries
+        # A job that waits has an attempt before it, whatever it has used up.
+        attempt_limit = max(attempt_limit + wish.max_retries - max_retries, attempt + 1)
         max_retries = wish.max_retries
     if wish.run_at is not msgspec.UNSET:
         run_at = wish.run_at
@@ -140,8 +156,8 @@ def change(connection: sqlite3.Connection, namespace: str, now: int, job_id: str
         if state is JobState.AVAILABLE and run_at > now:
             state = JobState.SCHEDULED
     if wish.tags is not msgspec.UNSET:
-        now_set = msgspec.structs.replace(_options.decode(options or "{}"), tags=wish.tags)
-        options = json_text(now_set)
+        kept: dict[str, Any] = msgspec.json.decode(options or "{}")
+        options = json_text(kept | {"tags": wish.tags})
     queue = _or(wish.queue, queue)
     connection.execute(
         SQL["edit"],

@@ -65,8 +65,6 @@ class SqliteJobs:
 
     async def claim(self, demand: Demand) -> list[ClaimedJob]:
         """See the port."""
-        if demand.slots <= 0 or not demand.types:
-            return []
         claim_id = new_claim_id(self._random)
 
         def work(connection: sqlite3.Connection) -> list[ClaimedJob]:

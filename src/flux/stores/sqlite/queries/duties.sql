@@ -57,7 +57,7 @@ SELECT id, name, spec, paused, declared, version, created_at, updated_at, next_j
 
 -- Earlier occurrences that are under way: not those that still wait for their first start.
 -- name: previous_occurrences
-SELECT json_group_array(l.id) FROM live l
+SELECT json_group_array(l.id) FROM live l INDEXED BY live_schedule
  WHERE l.namespace = ?1 AND l.schedule_id = ?2 AND l.id <> ?3
    AND (l.state IN ('available', 'running', 'retrying')
         OR l.attempt > 0
@@ -106,12 +106,12 @@ SELECT json_group_array(json_array(l.type, l.run_at))
  WHERE l.namespace = ?1 AND l.id = j.id;
 
 -- name: of_type
-SELECT json_group_array(l.id)
-  FROM (SELECT id FROM live INDEXED BY live_available
-         WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND type = ?3) j
- CROSS JOIN live l
- WHERE l.namespace = ?1 AND l.id = j.id AND l.run_at <= ?4
- LIMIT ?5;
+SELECT json_group_array(id) FROM (
+    SELECT l.id FROM (SELECT id FROM live INDEXED BY live_available
+                       WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND type = ?3) j
+     CROSS JOIN live l
+     WHERE l.namespace = ?1 AND l.id = j.id AND l.run_at <= ?4
+     LIMIT ?5);
 
 -- Depth by queue and state, from indexes alone.
 -- name: depth_available

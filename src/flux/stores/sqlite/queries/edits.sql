@@ -46,7 +46,8 @@ ON CONFLICT (namespace, key) DO UPDATE SET job_id = excluded.job_id,
     expires_at = CASE WHEN uniqueness.job_id = excluded.job_id THEN uniqueness.expires_at END;
 
 -- name: read_editable
-SELECT state, type, queue, run_at, max_retries, attempt_limit, options, timeout, expires_at, payload, priority
+SELECT state, type, queue, run_at, max_retries, attempt_limit, options, timeout, expires_at, payload, priority,
+       attempt
   FROM live WHERE namespace = ?1 AND id = ?2;
 
 -- name: edit
