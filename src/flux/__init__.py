@@ -1,7 +1,6 @@
 """Flux: a distributed job queue that starts embedded on SQLite."""
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from flux.domain.errors import Conflict, FluxError, Invalid, NotFound, TooDeep, Unavailable
     from flux.domain.job import Job, JobState
@@ -58,14 +57,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module 'flux' has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # type checkers see the imports above, and a misspelt name is an error to them
 
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
+    def __getattr__(name):
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'flux' has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(home), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -27,6 +27,7 @@ from flux import (
     RetryAfter,
     Snooze,
 )
+from flux.engine.scheduler import Scheduler
 from flux.sdk.declarations import EnqueueNext
 
 
@@ -322,3 +323,47 @@ async def test_a_second_loop_has_its_own_connection(flux: Flux) -> None:
 
     job_id = await asyncio.to_thread(asyncio.run, elsewhere())
     assert (await flux.get(job_id)).state is JobState.AVAILABLE
+
+
+async def test_a_worker_that_breaks_ends_the_block(flux: Flux, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaks = asyncio.Event()
+
+    async def broken(scheduler: Scheduler) -> None:
+        await breaks.wait()
+        raise OSError("broken")
+
+    monkeypatch.setattr(Scheduler, "run", broken)
+    ended: list[str] = []
+    flux.on_shutdown(lambda: ended.append("down"))
+
+    async def serve() -> None:
+        async with flux.worker():
+            breaks.set()
+            await asyncio.sleep(30)
+
+    with pytest.raises(OSError, match="broken"):
+        await serve()
+    assert ended == ["down"]
+
+
+async def test_a_cancelled_block_hands_its_jobs_back(flux: Flux) -> None:
+    started = asyncio.Event()
+
+    @flux.job
+    async def wait() -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    async def serve() -> None:
+        async with flux.worker():
+            await asyncio.sleep(60)
+
+    handle = await wait.enqueue()
+    serving = asyncio.create_task(serve())
+    await asyncio.wait_for(started.wait(), 10)
+    serving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await serving
+    job = await handle.get()
+    assert job.state is JobState.AVAILABLE
+    assert [one.outcome for one in job.attempts or ()] == ["released"]

@@ -52,3 +52,6 @@ async def no_option() -> None: ...
 
 @flux.job(isolation="container")  # error
 async def no_isolation() -> None: ...
+
+
+from flux import Fluks  # error  # noqa: E402, F401
