@@ -13,6 +13,7 @@ from flux.api.problems import PROBLEM_JSON, refusal
 from flux.api.router import Router
 from flux.api.surroundings import Surroundings
 from flux.engine.engine import Engine
+from flux.telemetry.metrics import Metrics
 
 access = logging.getLogger("flux.api.access")
 
@@ -36,6 +37,7 @@ class Api:
         self.broker = broker
         self.feed = Feed(engine.store)
         self.surroundings = Surroundings(engine.store)
+        self.metrics = Metrics(engine)
         self.stopping = asyncio.Event()
         self.operations: list[Operation] = all_operations(self)
         self._router = Router(self.operations)

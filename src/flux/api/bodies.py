@@ -35,6 +35,9 @@ def read_job(body: bytes, max_payload: int) -> JobRequest:
     """A job's request. Raises ``Invalid`` with every wrong field, ``Problem`` 400 (malformed) and 413 (payload)."""
     try:
         request = parse_job(body)
+    except Invalid:
+        check_json(body)
+        raise
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(body, error) from None
     if len(bytes(request.payload)) > max_payload:
@@ -47,7 +50,8 @@ def read(body: bytes, type: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=type)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        check_json(body)
+        raise _every_wrong_field(body, type, error) from None
     except RecursionError:
         raise Invalid.one("body", f"is nested deeper than {MAX_NESTING} levels") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -55,11 +59,11 @@ def read(body: bytes, type: type[T]) -> T:
 
 
 def check_json(body: bytes) -> None:
-    """Raise ``Problem`` 400 or ``Invalid`` for a text that is no JSON, before somebody else reads it."""
+    """Raise ``Problem`` 400 or ``Invalid`` for a text that is no JSON: a decoder stops at the first wrong field."""
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
     except RecursionError:
-        raise Invalid.one("body", f"is nested deeper than {MAX_NESTING} levels") from None
+        return  # whoever reads it says which field is nested too deep
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(body, error) from None
 
@@ -114,12 +118,27 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _invalid(text: str) -> Invalid:
-    message, _, path = text.partition(" - at `$")
-    field = path.rstrip("`").lstrip(".") or "body"
-    if field == "body" and (unknown := message.partition("unknown field `")[2]):
-        field = unknown.rstrip("`")
-    return Invalid.one(field, message[:1].lower() + message[1:])
+def _every_wrong_field(body: bytes, type: Any, first: msgspec.ValidationError) -> Invalid:
+    """The slow path: each field by itself, so that all wrong ones are named at once."""
+    try:
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return Invalid.one("body", "must be a JSON object")
+    known = {field.encode_name: field for field in msgspec.structs.fields(type)}
+    errors = []
+    for name, value in given.items():
+        if name not in known:
+            errors.append(FieldError(name[:100], f"is not a field here; the fields are {', '.join(known)}"))
+            continue
+        try:
+            msgspec.json.decode(value, type=known[name].type)
+        except (msgspec.ValidationError, RecursionError) as error:
+            message, _, inner = str(error).partition(" - at `$")
+            errors.append(FieldError(name + inner.rstrip("`"), message[:1].lower() + message[1:]))
+    errors += [
+        FieldError(name, "is required") for name, f in known.items() if f.required and name not in given
+    ]
+    return Invalid(errors or [FieldError("body", str(first))])
 
 
 __all__ = [

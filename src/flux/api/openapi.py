@@ -12,10 +12,9 @@ from flux import __version__
 from flux.api import examples
 from flux.api.operations import Operation, Parameter, Reply
 from flux.api.problems import KINDS, PROBLEM_JSON, ProblemBody
+from flux.api.schemas import REF, is_struct, schemas_of
 
 _ALWAYS = (500, 503)
-_REF = "#/components/schemas/{name}"
-
 _PATHS = {
     "id": ("The id, a UUIDv7.", examples.ID),
     "queue": ("The queue's name. Slashes in it may stand as they are or as %2F.", "email"),
@@ -43,12 +42,12 @@ Times are RFC 3339 in UTC. Durations are strings like `"30s"`, `"1h30m"`, `"250m
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """The whole document."""
     shown = [operation for operation in operations if not operation.hidden]
-    types = [ProblemBody]
+    types: list[Any] = [ProblemBody]
     for operation in shown:
-        types += [reply.type for reply in operation.replies.values() if _is_struct(reply.type)]
-        if operation.body is not None and _is_struct(operation.body.type):
+        types += [reply.type for reply in operation.replies.values() if is_struct(reply.type)]
+        if operation.body is not None and is_struct(operation.body.type):
             types.append(operation.body.type)
-    _, schemas = msgspec.json.schema_components(tuple(dict.fromkeys(types)), ref_template=_REF)
+    schemas = schemas_of(types)
     paths: dict[str, dict[str, Any]] = {}
     for operation in shown:
         path = re.sub(r"\{(\w+)\+\}", r"{\1}", operation.path)
@@ -157,10 +156,6 @@ def _problem(status: int) -> dict[str, Any]:
 
 
 def _schema(kind: Any) -> dict[str, Any]:
-    if _is_struct(kind):
-        return {"$ref": _REF.format(name=kind.__name__)}
+    if is_struct(kind):
+        return {"$ref": REF.format(name=kind.__name__)}
     return msgspec.json.schema(kind)
-
-
-def _is_struct(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)

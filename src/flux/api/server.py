@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import importlib.util
 import logging
 import socket
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import Any
 
 import uvicorn
 
-from flux.api.app import Api
+from flux.api.http import Application
+from flux.api.joined import JoinedHttpProtocol
 from flux.domain.errors import FluxError
 
 logger = logging.getLogger("flux.api")
@@ -35,16 +35,50 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-class ApiServer:
-    """Serves one application on one address. ``async with`` starts and stops it."""
+class _Lifespan:
+    """Tells an application that it begins and ends.
 
-    def __init__(self, app: Api, host: str = "127.0.0.1", port: int = 8080, *, grace: int = GRACE) -> None:
+    It hears of its end *before* its connections are waited for: event streams go on until the application ends them.
+    """
+
+    def __init__(self, app: Application) -> None:
         self._app = app
+        self._messages: asyncio.Queue[dict[str, str]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        self._messages.put_nowait({"type": "lifespan.startup"})
+        self._task = asyncio.create_task(self._run())
+
+    async def end(self) -> None:
+        self._messages.put_nowait({"type": "lifespan.shutdown"})
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        async def send(message: dict[str, Any]) -> None:
+            if message["type"].endswith(".failed"):
+                logger.error("%s: %s", message["type"], message.get("message", ""))
+
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        try:
+            await self._app(scope, self._messages.get, send)
+        except Exception:
+            logger.exception("the application could not begin or end in order")
+
+
+class ApiServer:
+    """Serves one application (see ``Application``) on one address. ``async with`` starts and stops it."""
+
+    def __init__(
+        self, app: Application, host: str = "127.0.0.1", port: int = 8080, *, grace: int = GRACE
+    ) -> None:
+        self._lifespan = _Lifespan(app)
         self.host = host
         self.port = port
         config = uvicorn.Config(
             app,
-            http="httptools" if importlib.util.find_spec("httptools") else "auto",
+            http=JoinedHttpProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -60,6 +94,7 @@ class ApiServer:
     async def start(self) -> None:
         """Listen. With port 0 the system chooses one and ``port`` says which. Raises ``CannotListen``."""
         listening = _listen(self.host, self.port)
+        self._lifespan.begin()
         self.port = listening.getsockname()[1]
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started:
@@ -68,11 +103,11 @@ class ApiServer:
                 await self._task
                 raise CannotListen(f"the server on port {self.port} ended at its start")
             await asyncio.sleep(0.005)
-        logger.info("the API listens on http://%s:%d", self.host, self.port)
+        logger.info("listening on http://%s:%d", self.host, self.port)
 
     async def stop(self) -> None:
         """End event streams and waits at once, let requests under way finish, then close."""
-        await self._app.stop()
+        await self._lifespan.end()
         self._server.should_exit = True
         if self._task is not None:
             await self._task
@@ -90,7 +125,7 @@ class ApiServer:
         await self.stop()
 
 
-async def serve(app: Api, host: str, port: int) -> None:
+async def serve(app: Application, host: str, port: int) -> None:
     """Serve until cancelled, then stop gracefully. Raises ``CannotListen``."""
     server = ApiServer(app, host, port)
     await server.start()
@@ -122,7 +157,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _why(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} on {host} is taken by another program; stop it, or choose another with API_PORT"
+        return f"port {port} on {host} is taken by another program; stop it, or choose another port"
     if error.errno == errno.EACCES:
-        return f"port {port} may not be used by this user; choose one above 1023 with API_PORT"
+        return f"port {port} may not be used by this user; choose one above 1023"
     return f"cannot listen on {host}:{port}: {error.strerror or error}"

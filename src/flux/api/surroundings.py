@@ -7,14 +7,12 @@ from typing import Any
 
 from flux.api.views import JobOut, instant, job_out
 from flux.domain.errors import Unavailable
-from flux.domain.job import WAITING, Job
+from flux.domain.job import WAITING, Job, JobState
 from flux.engine.ports import QueueView, Store, WorkerView
 from flux.engine.waiting import waiting_for
 
-READING = 0.05
-"""Seconds that a look around may be old when somebody reads jobs."""
 ENQUEUEING = 1.0
-"""The same for the answer to an enqueue, where 4,000 answers a second must not each look around."""
+"""Seconds that a look around may be old for the answer to an enqueue: 4,000 a second must not look around each."""
 
 
 class Surroundings:
@@ -26,29 +24,36 @@ class Surroundings:
         self._ahead = 0
         self._queues: dict[str, QueueView] = {}
         self._workers: list[WorkerView] = []
+        self._alike: dict[tuple[str, str], dict[str, Any] | None] = {}
 
     async def job(self, job: Job) -> JobOut:
         """One job in full."""
         if job.state not in WAITING:
             return job_out(job)
-        await self._look(READING)
+        await self._look()
         return job_out(job, self._waiting_for(job))
 
     async def enqueued(self, job: Job) -> JobOut:
         """A job that was just accepted. It stands; an answer must not fail because looking around does."""
-        if job.state not in WAITING:
-            return job_out(job)
         if time.monotonic() - self._looked_at > ENQUEUEING:
+            # Marked before the reads: callers that come meanwhile take what is there instead of reading too.
+            self._looked_at = time.monotonic()
             try:
-                await self._look(ENQUEUEING)
+                await self._look()
             except Unavailable:
                 return job_out(job)
-        return job_out(job, self._waiting_for(job))
+        if job.state is not JobState.AVAILABLE:
+            return job_out(job, self._waiting_for(job) if job.state in WAITING else None)
+        # What a new job waits for is the same for all of its kind until the next look.
+        kind = (job.queue, job.type)
+        if kind not in self._alike:
+            self._alike[kind] = self._waiting_for(job)
+        return job_out(job, self._alike[kind])
 
     async def jobs(self, jobs: list[Job], full: bool) -> list[JobOut]:
         """Many jobs of a list."""
         if any(job.state in WAITING for job in jobs):
-            await self._look(READING)
+            await self._look()
         return [
             job_out(job, self._waiting_for(job) if job.state in WAITING else None, full=full) for job in jobs
         ]
@@ -62,14 +67,10 @@ class Surroundings:
                     found[name] = instant(found[name])
         return found
 
-    async def _look(self, age: float) -> None:
-        if time.monotonic() - self._looked_at <= age:
-            return
-        # Marked before the reads: callers that come meanwhile take what is there instead of reading too.
-        if age > READING:
-            self._looked_at = time.monotonic()
+    async def _look(self) -> None:
         queues = await self._store.queues.list()
         self._workers = await self._store.queries.workers()
+        self._alike = {}
         self._queues = {view.settings.name: view for view in queues}
         self._ahead = await self._store.now() - time.time_ns() // 1000
         self._looked_at = time.monotonic()

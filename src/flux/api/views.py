@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from flux.domain.backoff import DEFAULT
 from flux.domain.duration import format_duration, format_instant
-from flux.domain.job import Attempt, Job, JobError
+from flux.domain.job import Attempt, Job, JobError, JobState
 
 NULL = Raw(b"null")
 _BACKOFF = Raw(msgspec.json.encode(DEFAULT.to_json()))
@@ -32,7 +32,7 @@ class JobOut(msgspec.Struct):
     id: str
     type: str
     queue: str
-    state: str
+    state: JobState
     priority: int
     attempt: int
     max_retries: int
@@ -65,17 +65,18 @@ class JobOut(msgspec.Struct):
 def job_out(job: Job, waiting_for: dict[str, Any] | None = None, *, full: bool = True) -> JobOut:
     """A job with (``full``) or without its payload, result and attempts."""
     options = job.options
+    created_at = format_instant(job.created_at)
     # Positional: this is on the hot path, and keywords of a struct cost half as much again.
     return JobOut(
         job.id,
         job.type,
         job.queue,
-        job.state.value,
+        job.state,
         job.priority,
         job.attempt,
         job.max_retries,
-        format_instant(job.created_at),
-        format_instant(job.run_at),
+        created_at,
+        created_at if job.run_at == job.created_at else format_instant(job.run_at),
         instant(job.started_at),
         instant(job.finished_at),
         instant(job.expires_at),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -71,7 +71,7 @@ def operations(api: Api) -> list[Operation]:
                 group="Documentation",
                 summary="This document",
                 handler=docs.openapi,
-                replies={200: Reply("OpenAPI 3.1.", dict[str, object], example)},
+                replies={200: Reply("OpenAPI 3.1.", dict[str, Any], example)},
                 hidden=not base,
             ),
             Operation(

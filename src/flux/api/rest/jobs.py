@@ -17,7 +17,7 @@ from flux.domain.duration import SECOND, parse_duration
 from flux.domain.errors import Invalid
 from flux.domain.job import FINAL
 from flux.domain.request import JobRequest
-from flux.engine.jobs import ChangeRequest, parse_change
+from flux.engine.jobs import ChangeRequest
 
 if TYPE_CHECKING:
     from flux.api.app import Api
@@ -124,9 +124,7 @@ class JobsResource:
 
     async def _edits(self, call: Call) -> ChangeRequest:
         body = await call.body(self._limit)
-        if body:
-            bodies.check_json(body)
-        edits = parse_change(body)
+        edits = bodies.read(body, ChangeRequest) if body else ChangeRequest()
         if isinstance(edits.payload, msgspec.Raw) and len(bytes(edits.payload)) > self._max_payload:
             raise bodies.payload_too_large("payload", len(bytes(edits.payload)), self._max_payload)
         return edits

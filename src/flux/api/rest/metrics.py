@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from flux.api.http import Answer, Call
 from flux.api.operations import Operation, Reply
-from flux.telemetry.metrics import CONTENT_TYPE, Metrics
+from flux.telemetry.metrics import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from flux.api.app import Api
@@ -21,7 +21,7 @@ class MetricsResource:
     """The call for metrics."""
 
     def __init__(self, api: Api) -> None:
-        self._metrics = Metrics(api.engine)
+        self._metrics = api.metrics
 
     async def get(self, call: Call) -> Answer:
         """``GET /metrics``."""

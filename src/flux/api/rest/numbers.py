@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from flux.domain.duration import SECOND
-from flux.engine.statistics import Numbers, Times
+from flux.engine.tallies import Numbers, Times
 
 
 class TimesOut(msgspec.Struct):

@@ -1,0 +1,1 @@
+"""The REST application over a real store, in process and over real sockets."""
