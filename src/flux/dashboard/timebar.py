@@ -28,11 +28,8 @@ class Piece:
         return f"{self.label}: {span(self.us)}"
 
 
-def time_bar(job: Job) -> list[Piece]:
-    """The pieces of a job's life that are over, left to right; none before its first start.
-
-    What goes on now has no end yet, and the first line of the page counts it.
-    """
+def time_bar(job: Job, now: int) -> list[Piece]:
+    """The pieces of a job's life, left to right; none before its first start."""
     pieces: list[Piece] = []
     at = job.created_at
 
@@ -53,8 +50,11 @@ def time_bar(job: Job) -> list[Piece]:
             add("wait", "waited for a slot", started)
         else:
             add("again", f"waited before attempt {attempt.number}", started)
-        kind = {"succeeded": "good", "cancelled": "off"}.get(attempt.outcome or "", "bad")
-        add(kind, f"attempt {attempt.number} {attempt.outcome or 'runs'}", attempt.finished_at)
+        if attempt.outcome is None:
+            add("run", f"attempt {attempt.number} runs", now)
+        else:
+            kind = {"succeeded": "good", "cancelled": "off"}.get(attempt.outcome, "bad")
+            add(kind, f"attempt {attempt.number} {attempt.outcome}", attempt.finished_at)
     pieces = pieces[:MOST_PIECES]
     return _laid_out(pieces)
 

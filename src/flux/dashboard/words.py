@@ -24,7 +24,7 @@ LOOKS: dict[str, tuple[str, str]] = {
     "cancelled": ("off", "slash"),
     "skipped": ("off", "skip"),
     # outcomes of attempts
-    "failed": ("again", "loop"),
+    "failed": ("bad", "x"),
     "timeout": ("again", "clock"),
     "lost": ("bad", "cross"),
     "snoozed": ("wait", "clock"),

@@ -14,6 +14,8 @@ from flux.dashboard.timebar import time_bar
 from flux.domain.job import FINAL, Job, JobState, LogLine
 
 MOST_LINES = 1000
+MOST_PAGES = 20
+"""An attempt keeps a thousand lines, so these are the attempts whose lines are looked through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,7 @@ class Progress:
 async def page(site: Site, ask: Ask) -> View:
     """The page of one job. Raises ``NotFound``."""
     job = await site.engine.jobs.get(ask.parts["id"])
-    after = 0
-    logs: list[tuple[int, int, LogLine]] = await site.engine.jobs.logs(job.id, after, MOST_LINES)
+    logs, cut = await _newest_logs(site, job.id)
     workers = {worker.info.id: worker for worker in await worker_views(site)}
     attempts = list(reversed(job.attempts or []))
     return View(
@@ -38,10 +39,10 @@ async def page(site: Site, ask: Ask) -> View:
         {
             "job": job,
             "story": await story_of(site, job),
-            "bar": time_bar(job),
+            "bar": time_bar(job, ask.now),
             "attempts": attempts,
             "logs": logs,
-            "logs_cut": len(logs) == MOST_LINES,
+            "logs_cut": cut,
             "progress": _progress(job),
             "worker": workers.get(job.worker_id or ""),
             "final": job.state in FINAL,
@@ -52,6 +53,21 @@ async def page(site: Site, ask: Ask) -> View:
             "backoff": None if job.options.backoff is None else bytes(job.options.backoff).decode(),
         },
     )
+
+
+async def _newest_logs(site: Site, job_id: str) -> tuple[list[tuple[int, int, LogLine]], bool]:
+    """The last lines of all its attempts, and whether there are more than these."""
+    lines: list[tuple[int, int, LogLine]] = []
+    cut, after = False, 0
+    for _ in range(MOST_PAGES):
+        page = await site.engine.jobs.logs(job_id, after, MOST_LINES)
+        lines += page
+        cut = cut or len(lines) > MOST_LINES
+        lines = lines[-MOST_LINES:]
+        if len(page) < MOST_LINES:
+            return lines, cut
+        after = page[-1][0]
+    return lines, True
 
 
 def _progress(job: Job) -> Progress | None:

@@ -29,6 +29,7 @@ export function worded(value, unit) {
 }
 
 function short(value, unit) {
+  if (value === 0) return "0";
   if (unit === "s") return worded(value, unit);
   if (value >= 1e6) return `${+(value / 1e6).toPrecision(3)} M`;
   if (value >= 1e4) return `${+(value / 1e3).toPrecision(3)} k`;

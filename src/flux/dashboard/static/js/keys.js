@@ -5,7 +5,7 @@ import { say } from "./forms.js";
 
 const help = document.getElementById("help");
 const base = document.documentElement.dataset.base;
-let going = 0;
+let going = -Infinity; // when g was pressed
 
 function typing(target) {
   return target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
@@ -22,7 +22,7 @@ function search() {
     box.focus();
     box.select();
   } else {
-    location.assign(`${base}/jobs#search`);
+    location.assign(`${base}/jobs#q`); // the browser focuses what the fragment names
   }
 }
 
@@ -93,7 +93,6 @@ export function startKeys() {
   const button = document.getElementById("help-button");
   button.hidden = false;
   button.addEventListener("click", () => help.showModal());
-  if (location.hash === "#search") document.getElementById("q")?.focus();
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || help.open) return;
     if (event.key === "Escape") {
@@ -103,7 +102,7 @@ export function startKeys() {
     }
     if (typing(event.target)) return;
     if (performance.now() - going < 1200) {
-      going = 0;
+      going = -Infinity;
       event.preventDefault();
       go(event.key);
       return;
