@@ -76,7 +76,7 @@ def of_exception(error: BaseException, no_retry: tuple[type[BaseException], ...]
     message = f"{name}: {said}" if said else name
     # Our own frames say nothing about the handler: the trace starts where its code starts.
     frames = error.__traceback__
-    while frames is not None and "/flux/engine/" in frames.tb_frame.f_code.co_filename:
+    while frames is not None and _ours(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     try:
         text = "".join(traceback.format_exception(type(error), error, frames))
@@ -166,3 +166,7 @@ def _error(kind: ErrorKind, message: str, trace: str | None = None) -> JobError:
 def _keepable(text: str) -> str:
     """Without what no store can keep: NUL characters and lone surrogates."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+def _ours(file: str) -> bool:
+    return "/flux/engine/" in file or "/flux/sdk/" in file
