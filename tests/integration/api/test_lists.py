@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
+from flux.domain.duration import format_instant
 from tests.integration.api.conftest import JOBS, Rest, fail, fields, problem
 
 
@@ -46,11 +48,14 @@ async def test_filters(rest: Rest) -> None:
     a = (
         await rest.enqueue(type="a", queue="q1", tags=["t"], payload={"user": {"id": 7}}, idempotency_key="k")
     )["id"]
-    await asyncio.sleep(0.002)
-    b = await rest.enqueue(type="b", queue="q2", delay="1h", payload={"user": {"id": "7"}, "x": [True]})
+    await asyncio.sleep(0.05)
+    between = format_instant(time.time_ns() // 1000)
+    await asyncio.sleep(0.05)
+    b = (await rest.enqueue(type="b", queue="q2", delay="1h", payload={"user": {"id": "7"}, "x": [True]}))[
+        "id"
+    ]
     c = (await rest.enqueue(type="b", queue="q2"))["id"]
     await rest.client.delete(f"{JOBS}/{c}")
-    b, created = b["id"], b["created_at"]
     assert await ids(rest, "type=a") == [a]
     assert await ids(rest, "queue=q2") == [c, b]
     assert await ids(rest, "tag=t") == [a]
@@ -60,8 +65,8 @@ async def test_filters(rest: Rest) -> None:
     assert await ids(rest, "state=scheduled,available") == [b, a]
     assert await ids(rest, "payload.user.id=7") == [b, a]
     assert await ids(rest, "payload.x.0=true&type=b") == [b]
-    assert await ids(rest, f"created_before={created}") == [a]
-    assert await ids(rest, f"created_after={created}") == [c, b]
+    assert await ids(rest, f"created_before={between}") == [a]
+    assert await ids(rest, f"created_after={between}") == [c, b]
     assert await ids(rest, "created_before=2020-01-01T00:00:00+01:00") == []
     assert await ids(rest, "worker_id=nobody") == []
 
