@@ -49,7 +49,7 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
 
-    async def work(engine: Engine) -> tuple[JobPage, int]:
+    async def work(engine: Engine) -> tuple[JobPage, int, dict[str, dict[str, Any] | None]]:
         now = await engine.store.now()
         chosen = filters.job_filter(
             now,
@@ -75,13 +75,13 @@ def list_jobs(
             until = page.searched_until if page.searched_until is not None else until
             # A search stops at times with nothing found yet; then it is for the caller to go on.
             if at is None or len(found) >= limit or not page.jobs:
-                return JobPage(found, at, until), now
+                return JobPage(found, at, until), now, await _whys(engine, found, now) if as_json else {}
 
-    page, now = ask(work)
+    page, now, whys = ask(work)
     if as_json:
         print_json(
             {
-                "jobs": [job_document(job, full=full) for job in page.jobs],
+                "jobs": [job_document(job, whys.get(job.id), full=full) for job in page.jobs],
                 "next_cursor": page.next_cursor,
                 "searched_until": instant(page.searched_until),
             }
@@ -103,6 +103,17 @@ def _row(job: Job, now: int) -> tuple[str, ...]:
     error = shorten(f"{job.error.kind}: {job.error.message}") if job.error else ""
     attempt = f"{job.attempt}/{job.attempt_limit}"
     return (job.id, job.type, job.queue, str(job.state), attempt, show_age(at, now), error)
+
+
+async def _whys(engine: Engine, jobs: list[Job], now: int) -> dict[str, dict[str, Any] | None]:
+    """What each waiting job waits for, by its id, with one look round for all of them."""
+    if not any(job.state in WAITING for job in jobs):
+        return {}
+    queues = {view.settings.name: view for view in await engine.queues.list()}
+    workers = await engine.workers.list()
+    return {
+        job.id: waiting_for(job, queues.get(job.queue), workers, now) for job in jobs if job.state in WAITING
+    }
 
 
 def show(job_id: JobId, as_json: Json = False) -> None:

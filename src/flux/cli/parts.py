@@ -83,6 +83,7 @@ class SchedulerPart:
     def __init__(self, engine: Engine, settings: Settings) -> None:
         options = SchedulerOptions(
             interval=settings.scheduler_interval,
+            lease=settings.leader_lease,
             unknown_type_wait=settings.unknown_type_wait,
             retention=settings.retention,
         )
