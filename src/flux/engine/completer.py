@@ -90,10 +90,9 @@ class Completer:
         self._idle.clear()
         self._wake.set()
 
-    @property
-    def backlog(self) -> int:
-        """Outcomes not yet committed."""
-        return len(self._outcomes)
+    def holds(self, job_id: str) -> bool:
+        """Whether an outcome of this job waits to be committed."""
+        return any(outcome.job_id == job_id for outcome in self._outcomes)
 
     def fence(self) -> None:
         """The lease is lost: drop everything."""

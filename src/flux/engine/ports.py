@@ -49,6 +49,14 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     lowest_first: bool = False
 
 
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A running job, as its worker has to name it to finish it."""
+
+    job_id: str
+    claim_id: int
+    attempt: int
+
+
 class Note(msgspec.Struct, kw_only=True):
     """What a running attempt has to say before its end. JSON bytes; None leaves what is stored."""
 
@@ -97,6 +105,10 @@ class Jobs(Protocol):
 
     async def claim(self, demand: Demand) -> list[ClaimedJob]:
         """Move available jobs to ``running`` under this worker's lease. Raises ``LeaseLost``."""
+        ...
+
+    async def held(self, worker_id: str) -> list[Held]:
+        """What runs under this worker: how it finds jobs of a claim whose answer was lost."""
         ...
 
     async def finish(self, worker_id: str, outcomes: Sequence[Outcome]) -> list[JobState | None]:

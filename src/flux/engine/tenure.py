@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from flux.domain.errors import FluxError, LeaseLost
-from flux.domain.job import ClaimedJob
+from flux.domain.job import AttemptOutcome, ClaimedJob, JobState, Outcome
 from flux.engine.attempt import Attempt, Isolation, Room, Stop
 from flux.engine.chunks import Chunks
 from flux.engine.completer import Completer
@@ -82,6 +82,7 @@ class Tenure:
         self._receiving: asyncio.Task[Any] | None = None
         self._lease: Lease
         self._claimed = 0
+        self._in_doubt = False
         self._claims = 0
         self._info = WorkerInfo(
             id=self.worker_id,
@@ -266,6 +267,8 @@ class Tenure:
             await self._free.wait()
             demand = self._demand()
             try:
+                if self._in_doubt:
+                    await self._give_back_unheard()
                 self._receiving = asyncio.current_task()
                 try:
                     offer = await broker.receive(demand, LONGEST_RECEIVE)
@@ -275,7 +278,9 @@ class Tenure:
                     continue
                 # Slots may have become free while it waited.
                 demand = self._demand(offer.ids)
+                self._in_doubt = True
                 jobs = await self._store.jobs.claim(demand)
+                self._in_doubt = False
                 self._start(jobs)
                 await broker.acknowledge(offer, demand, len(jobs))
                 delay = 0.0
@@ -285,6 +290,23 @@ class Tenure:
                 delay = min(2.0, delay * 2 or 0.05)
                 logger.warning("claims wait for the store (%s); trying again in %.1f s", error, delay)
                 await self._pause(delay)
+
+    async def _give_back_unheard(self) -> None:
+        """A claim failed, and nobody knows whether it was committed: hand back what runs here only on paper."""
+        for held in await self._store.jobs.held(self.worker_id):
+            if held.job_id in self._running or self._completer.holds(held.job_id):
+                continue
+            logger.warning("job %s was claimed without our hearing of it; it is handed back", held.job_id)
+            self._completer.add(
+                Outcome(
+                    job_id=held.job_id,
+                    claim_id=held.claim_id,
+                    attempt=held.attempt,
+                    state=JobState.AVAILABLE,
+                    how=AttemptOutcome.RELEASED,
+                )
+            )
+        self._in_doubt = False
 
     def _demand(self, hints: tuple[str, ...] | None = None) -> Demand:
         slots = self._options.concurrency - len(self._running)

@@ -10,8 +10,9 @@ from typing import TypeVar
 from flux.domain.errors import DataRefused, FluxError
 from flux.domain.ids import new_claim_id
 from flux.domain.job import FINAL, AttemptOutcome, ClaimedJob, Inserted, JobState, LogLine, NewJob, Outcome
-from flux.engine.ports import Change, Changed, Demand, Note
+from flux.engine.ports import Change, Changed, Demand, Held, Note
 from flux.stores.sqlite import editing
+from flux.stores.sqlite.claiming import SQL as CLAIM
 from flux.stores.sqlite.claiming import Claim
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.ending import SQL as FINISH
@@ -19,8 +20,11 @@ from flux.stores.sqlite.ending import Ending, cancelled_error, end, keep_logs, s
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.inserting import REFUSED, Inserter, has_keys, refused
 from flux.stores.sqlite.inserting import SQL as INSERT
+from flux.stores.sqlite.sql import decoder, one_value
 
 T = TypeVar("T")
+
+_held = decoder(list[Held])
 
 _GIVES_BACK = frozenset({AttemptOutcome.RELEASED, AttemptOutcome.SNOOZED})
 
@@ -71,6 +75,15 @@ class SqliteJobs:
             return Claim(self._namespace, self._database.now(), demand, claim_id).run(connection)
 
         return await self._database.write(work)
+
+    async def held(self, worker_id: str) -> list[Held]:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection) -> list[Held]:
+            found: list[Held] = _held(one_value(connection, CLAIM["held"], (self._namespace, worker_id)))
+            return found
+
+        return await self._database.read(work)
 
     async def finish(self, worker_id: str, outcomes: Sequence[Outcome]) -> list[JobState | None]:
         """See the port."""

@@ -82,3 +82,8 @@ WITH RECURSIVE found (queue) AS (
       FROM lanes WHERE priority IS NOT NULL
 )
 SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL;
+
+-- What runs under a worker.
+-- name: held
+SELECT json_group_array(json_array(id, claim_id, attempt)) FROM live INDEXED BY live_running
+ WHERE namespace = ?1 AND state = 'running' AND worker_id = ?2;
