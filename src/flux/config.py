@@ -73,6 +73,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Bounds(max_payload=self.max_payload, max_result=self.max_result)
 
     @property
+    def leader_lease(self) -> int:
+        """How long a leader that vanished keeps its stand-bys waiting: whoever wants lost jobs back soon wants a new
+        rescuer as soon."""
+        return min(10 * SECOND, self.lease)
+
+    @property
     def retention(self) -> Retention:
         """How long finished jobs are kept."""
         from flux.engine.ports import Retention

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING
 
 from flux.cli.runtime import LAST_CHANCE
 from flux.config import Settings
@@ -16,20 +16,11 @@ from flux.engine.scheduler import Scheduler, SchedulerOptions
 from flux.engine.worker import Worker
 from flux.engine.worker_options import Left, WorkerOptions
 
+if TYPE_CHECKING:
+    from flux.api.http import Application
+
 SERVER_GRACE = 10
 """Seconds that requests under way have to end."""
-
-
-class Application(Protocol):
-    """An ASGI application that can end what would otherwise go on for long."""
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """One connection."""
-        ...
-
-    async def stop(self) -> None:
-        """End event streams and waits."""
-        ...
 
 
 class WorkerPart:
@@ -118,7 +109,7 @@ class ServerPart:
         """See ``Part``."""
         from flux.api.server import serve
 
-        self._serving = asyncio.create_task(serve(cast(Any, self._app), self._host, self._port))
+        self._serving = asyncio.create_task(serve(self._app, self._host, self._port))
         with contextlib.suppress(asyncio.CancelledError):
             await self._serving
 

@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -21,7 +21,7 @@ from flux.engine.engine import Engine
 from flux.engine.worker_options import Left
 
 if TYPE_CHECKING:
-    from flux.dashboard.app import Dashboard
+    from flux.api.http import Application
     from flux.sdk.app import Flux
 
 logger = logging.getLogger("flux.runtime")
@@ -89,7 +89,9 @@ class Service(msgspec.Struct, kw_only=True):
             from flux.dashboard.app import create_dashboard
 
             dashboard = create_dashboard(engine, api_url=url(settings.api_host, settings.api_port))
-            return ServerPart(name, _Stoppable(dashboard), settings.dashboard_host, settings.dashboard_port)
+            # Both are ASGI; the two only write its dictionaries differently.
+            app = cast("Application", dashboard)
+            return ServerPart(name, app, settings.dashboard_host, settings.dashboard_port)
         from flux.api.app import create_app
 
         return ServerPart(name, create_app(engine), settings.api_host, settings.api_port)
@@ -100,19 +102,6 @@ class Service(msgspec.Struct, kw_only=True):
             _check_port(settings.api_host, settings.api_port, "API_PORT")
         if "dashboard" in self.parts:
             _check_port(settings.dashboard_host, settings.dashboard_port, "DASHBOARD_PORT")
-
-
-class _Stoppable:
-    """The dashboard as a server wants it."""
-
-    def __init__(self, dashboard: Dashboard) -> None:
-        self._dashboard = dashboard
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._dashboard(scope, receive, send)
-
-    async def stop(self) -> None:
-        await self._dashboard.close()
 
 
 _RECYCLE = 64
