@@ -16,27 +16,31 @@ _CONTINUE = b"HTTP/1.1 100 "
 
 
 class _Joined:
-    """A transport that holds an answer's head until something follows it."""
+    """A transport that holds an answer's head until something follows it, at most until the loop's next turn."""
 
-    __slots__ = ("_head", "_transport", "_write")
+    __slots__ = ("_head", "_later", "_transport", "_write")
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
         self._write = transport.write
         self._head = b""
+        self._later = asyncio.get_running_loop().call_soon
 
     def write(self, data: bytes) -> None:
         if self._head:
             data, self._head = self._head + data, b""
         elif data.startswith(_HEAD) and not data.startswith(_CONTINUE):
             self._head = data
+            # A stream may begin long before its first event.
+            self._later(self.flush)
             return
         self._write(data)
 
     def flush(self) -> None:
         if self._head:
             data, self._head = self._head, b""
-            self._write(data)
+            if not self._transport.is_closing():
+                self._write(data)
 
     def close(self) -> None:
         self.flush()

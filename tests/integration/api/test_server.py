@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import httpx
 import pytest
@@ -114,3 +115,20 @@ async def test_what_is_no_http_is_refused(served: Rest) -> None:
 async def test_nothing_is_shared_with_other_origins(served: Rest) -> None:
     answer = await served.client.get("/health", headers={"Origin": "https://example.com"})
     assert "access-control-allow-origin" not in answer.headers
+
+
+async def test_a_streams_head_does_not_wait_for_its_first_event() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await asyncio.sleep(0.5)
+            await send({"type": "http.response.body", "body": b"late"})
+
+    async with ApiServer(slow, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        async with asyncio.timeout(0.4):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert b"late" in await reader.read()
+        writer.close()
+        await writer.wait_closed()

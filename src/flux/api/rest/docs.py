@@ -24,7 +24,7 @@ _FILES = {
 _POLICY: Headers = (
     # Everything that the page needs comes from here: no inline script, nobody else's server.
     (b"content-security-policy", b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+     b"img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )  # fmt: skip
 

@@ -10,6 +10,11 @@ function make(tag, attributes, ...children) {
   return element;
 }
 
+// Words between backticks are code.
+function prose(text) {
+  return (text || "").split("`").map((part, index) => (index % 2 ? make("code", null, part) : part));
+}
+
 function pretty(value) {
   return typeof value === "string" ? value : JSON.stringify(value, null, 2);
 }
@@ -35,7 +40,7 @@ function fields(schema, document) {
         (property.default !== undefined && property.default !== null ? ", default " + JSON.stringify(property.default) : "")))
   );
   return make("details", null, make("summary", null, "Fields of " + schema.$ref.split("/").pop()),
-    make("div", { class: "inside" }, found.description ? make("p", null, found.description) : null, make("table", null, ...rows)));
+    make("div", { class: "inside" }, found.description ? make("p", null, ...prose(found.description.replaceAll("``", "`"))) : null, make("table", null, ...rows)));
 }
 
 function address(path, inputs) {
@@ -92,7 +97,7 @@ function form(method, path, operation) {
     return make("tr", null,
       make("td", null, make("code", null, parameter.name), parameter.required ? " *" : "",
         make("div", { class: "quiet" }, parameter.in)),
-      make("td", null, input, make("div", { class: "quiet" }, parameter.description || "")));
+      make("td", null, input, make("div", { class: "quiet" }, ...prose(parameter.description))));
   });
   const body = operation.requestBody
     ? make("textarea", { "aria-label": "Body", spellcheck: "false" },
@@ -146,9 +151,9 @@ function replies(operation, document) {
       if (example !== undefined) inside.append(make("pre", null, pretty(example)));
     }
     for (const [name, header] of Object.entries(reply.headers || {})) {
-      inside.append(make("p", null, make("code", null, name), " ", header.description || ""));
+      inside.append(make("p", null, make("code", null, name), " ", ...prose(header.description)));
     }
-    parts.push(make("details", null, make("summary", null, make("code", null, status), reply.description), inside));
+    parts.push(make("details", null, make("summary", null, make("code", null, status), make("span", null, ...prose(reply.description))), inside));
   }
   return parts;
 }
@@ -162,7 +167,7 @@ function render(method, path, operation, document) {
   element.dataset.words = [method, path, operation.summary, operation.operationId].join(" ").toLowerCase();
   element.addEventListener("toggle", () => {
     if (!element.open || inside.childElementCount) return;
-    if (operation.description) inside.append(make("p", null, operation.description));
+    if (operation.description) inside.append(make("p", null, ...prose(operation.description)));
     inside.append(make("h3", null, "Try it"), form(method.toUpperCase(), path, operation));
     const schema = operation.requestBody && operation.requestBody.content["application/json"].schema;
     const table = fields(schema, document);
@@ -175,7 +180,7 @@ function render(method, path, operation, document) {
 function build(document_) {
   const main = document.getElementById("operations");
   const nav = document.getElementById("groups");
-  main.replaceChildren(make("p", null, document_.info.description));
+  main.replaceChildren(make("p", null, ...prose(document_.info.description)));
   document.getElementById("version").textContent = "Version " + document_.info.version;
   const all = [];
   for (const { name } of document_.tags) {
