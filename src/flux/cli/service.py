@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from flux.cli.exits import Exit, leave
 from flux.cli.failures import CommandError, ExitCode
 from flux.cli.parts import SchedulerPart, ServerPart, WorkerPart
-from flux.cli.runtime import Part, run_loop, run_parts
+from flux.cli.runtime import LAST_CHANCE, Part, run_loop, run_parts
 from flux.cli.signals import Wish
 from flux.config import Settings, build_engine
 from flux.engine.engine import Engine
@@ -31,6 +32,9 @@ EVERYTHING = ("worker", "scheduler", "dashboard", "api")
 
 IMMEDIATE = 128
 """Added to the signal's number: the exit code of a process that was told twice to leave."""
+
+AT_ONCE = 0.9
+"""Seconds that a process has to hand back what it holds when it is told twice to leave."""
 
 
 class Service(msgspec.Struct, kw_only=True):
@@ -49,20 +53,21 @@ class Service(msgspec.Struct, kw_only=True):
         self._check_ports()
         code = run_loop(self._main)
         if code == _RECYCLE:
-            logger.info("starting anew")
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+            _start_anew()
         if code > IMMEDIATE:
             # Told twice: nothing that still runs (a thread, an exit hook) may hold this up.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            leave(code)
         return code
 
     async def _main(self) -> int:
+        last = Exit()
         wish = Wish()
-        wish.listen()
+        wish.listen(lambda number: last.within(AT_ONCE, lambda: leave(IMMEDIATE + number)))
+        code = await self._run(wish)
+        last.within(LAST_CHANCE, _start_anew if code == _RECYCLE else lambda: leave(code))
+        return code
+
+    async def _run(self, wish: Wish) -> int:
         async with AsyncExitStack() as stack:
             engine = build_engine(self.settings)
             await engine.open()
@@ -106,6 +111,13 @@ class Service(msgspec.Struct, kw_only=True):
 
 _RECYCLE = 64
 """Not an exit code: what ``_main`` says when the process is to start anew."""
+
+
+def _start_anew() -> None:
+    logger.info("starting anew")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def configure_logs(settings: Settings) -> None:

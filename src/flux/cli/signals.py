@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
+from types import FrameType
 
 from flux.cli.terminal import say
 
@@ -21,11 +23,24 @@ class Wish:
         self.now = asyncio.Event()
         self.signal: int | None = None
 
-    def listen(self) -> None:
-        """Hear SIGTERM, SIGINT and the end of a supervisor from here on. Needs a running loop."""
+    def listen(self, insisted: Callable[[int], object] | None = None) -> None:
+        """Hear SIGTERM, SIGINT and the end of a supervisor from here on. Needs a running loop, in the main thread.
+
+        ``insisted`` is called with the second signal, even while the loop is stuck in a handler's code.
+        """
         loop = asyncio.get_running_loop()
+        count = 0
+
+        def heard(number: int, frame: FrameType | None) -> None:
+            # Python calls this between two steps of whatever the main thread does, and not by the loop.
+            nonlocal count
+            count += 1
+            if count == 2 and insisted is not None:
+                insisted(number)
+            loop.call_soon_threadsafe(self._heard, number)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._heard, number)
+            signal.signal(number, heard)
         pipe = os.environ.get(PARENT_FD)
         if pipe is not None and pipe.isdecimal():
             self._watch(loop, int(pipe))

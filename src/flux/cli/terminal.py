@@ -130,13 +130,18 @@ def _rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
         from rich.text import Text
     except ImportError:
         return False
+    console = Console()
+    fixed = [max(len(row[i]) for row in [columns, *rows]) + 3 for i in range(len(columns) - 1)]
+    if sum(fixed) + 10 > console.width:
+        # An id that is cut or folded cannot be copied: a line that runs over is better.
+        return False
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for column in columns:
-        # An id that is cut cannot be copied.
-        table.add_column(column, no_wrap=column in ("id", "name", "worker"), overflow="fold")
+    for column in columns[:-1]:
+        table.add_column(column, no_wrap=True)
+    table.add_column(columns[-1], overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
-    Console().print(table)
+    console.print(table)
     return True
 
 
