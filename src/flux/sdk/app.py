@@ -220,6 +220,7 @@ class Flux(Declarations):
         )
         scheduling = SchedulerOptions(
             interval=settings.scheduler_interval,
+            lease=settings.leader_lease,
             unknown_type_wait=settings.unknown_type_wait,
             retention=settings.retention,
         )
