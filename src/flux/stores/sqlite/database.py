@@ -75,6 +75,7 @@ class Database:
         self._reads: SimpleQueue[_Entry | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._gate = threading.Lock()
+        self._turn = threading.Lock()
         self._is_open = False
 
     def _link(self, *, reading: bool) -> Link:
@@ -185,11 +186,15 @@ class Database:
 
     def _run_inline(self, work: Work[T], *, writing: bool) -> T:
         entry = _Entry(work, _NO_LOOP, _NO_FUTURE)
-        if writing:
-            if self._transact([entry]):
-                self.hub.notify()
-        else:
-            self._read_one(self._writer, entry)
+        changed = False
+        # Inline means the caller's task, but in memory a heartbeat's thread has to share the one connection.
+        with self._turn:
+            if writing:
+                changed = self._transact([entry])
+            else:
+                self._read_one(self._writer, entry)
+        if changed:
+            self.hub.notify()
         if entry.error is not None:
             raise entry.error
         value: T = entry.value
@@ -311,13 +316,14 @@ class Database:
 
     def _answer(self, entries: list[_Entry], changed: bool) -> None:
         """Hand the answers over, with one wake-up for each event loop."""
+        if changed:
+            # First, so that whoever has its answer also finds the version moved.
+            self.hub.notify()
         loops = {entry.loop for entry in entries}
         for loop in loops:
             mine = entries if len(loops) == 1 else [entry for entry in entries if entry.loop is loop]
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
                 loop.call_soon_threadsafe(_resolve, mine)
-        if changed:
-            self.hub.notify()
 
 
 _NO_LOOP: Any = None

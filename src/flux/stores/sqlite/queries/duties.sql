@@ -113,11 +113,10 @@ SELECT json_group_array(id) FROM (
      WHERE l.namespace = ?1 AND l.id = j.id AND l.run_at <= ?4
      LIMIT ?5);
 
--- Depth by queue and state, from indexes alone.
+-- Depth by queue and state, from indexes alone. Counting one queue is half the work of counting them in groups.
 -- name: depth_available
-SELECT json_group_array(json_array(queue, n)) FROM (
-    SELECT queue, count(*) AS n FROM live INDEXED BY live_available
-     WHERE namespace = ?1 AND state = 'available' GROUP BY queue);
+SELECT count(*) FROM live INDEXED BY live_available
+ WHERE namespace = ?1 AND state = 'available' AND queue = ?2;
 
 -- name: depth_due
 SELECT json_group_array(json_array(queue, state, n)) FROM (
@@ -136,8 +135,9 @@ SELECT min(l.run_at) FROM live l
     SELECT id FROM live INDEXED BY live_available
      WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 ORDER BY id LIMIT 1);
 
+-- When the last sample was, and how much work it was: what is due later takes eight times as long to count.
 -- name: last_depth
-SELECT slot, coalesce(sum(depth), 0) FROM depths
+SELECT slot, sum(CASE WHEN state IN ('scheduled', 'retrying') THEN 8 * depth ELSE depth END) FROM depths
  WHERE namespace = ?1 AND slot = (SELECT max(slot) FROM depths WHERE namespace = ?1) GROUP BY slot;
 
 -- name: clear_depth
