@@ -7,39 +7,25 @@ nothing else, and may be called again on another connection.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from flux.domain.errors import Unavailable
-from flux.stores.sqlite.connection import Link, is_away
+from flux.stores.sqlite.connection import Link
 from flux.stores.sqlite.hub import Hub
+from flux.stores.sqlite.works import Entry, Work, answer, look, transact
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Connection], T]
 
 READERS = 2
 _IDLE = 1.0
 _GAP = 0.001
 _LONGEST_RUN = 0.05
-
-
-class _Entry:
-    """A work on its way, and where its answer is awaited."""
-
-    __slots__ = ("error", "future", "loop", "value", "work")
-
-    def __init__(self, work: Work[Any], loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any]) -> None:
-        self.work = work
-        self.loop = loop
-        self.future = future
-        self.value: Any = None
-        self.error: BaseException | None = None
 
 
 class Database:
@@ -71,8 +57,8 @@ class Database:
         self._writer = self._link(reading=False)
         self._single = inline or self._writer.in_memory
         self._readers = [] if self._single else [self._link(reading=True) for _ in range(READERS)]
-        self._writes: SimpleQueue[_Entry | None] = SimpleQueue()
-        self._reads: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._writes: SimpleQueue[Entry | None] = SimpleQueue()
+        self._reads: SimpleQueue[Entry | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._gate = threading.Lock()
         self._turn = threading.Lock()
@@ -170,29 +156,30 @@ class Database:
             return await self._submit(work, self._writes)
         return await self._submit(work, self._reads)
 
-    async def _submit(self, work: Work[T], queue: SimpleQueue[_Entry | None]) -> T:
+    async def _submit(self, work: Work[T], queue: SimpleQueue[Entry | None]) -> T:
         loop = asyncio.get_running_loop()
         if self.inline:
             if not self._is_open:
                 raise Unavailable(f"The database {self.path} is closed.")
             return self._run_inline(work, writing=queue is self._writes)
-        entry = _Entry(work, loop, loop.create_future())
+        future = loop.create_future()
+        entry = Entry(work, loop, future)
         with self._gate:
             if not self._is_open:
                 raise Unavailable(f"The database {self.path} is closed.")
             queue.put(entry)
-        result: T = await entry.future
+        result: T = await future
         return result
 
     def _run_inline(self, work: Work[T], *, writing: bool) -> T:
-        entry = _Entry(work, _NO_LOOP, _NO_FUTURE)
+        entry = Entry(work)
         changed = False
         # Inline means the caller's task, but in memory a heartbeat's thread has to share the one connection.
         with self._turn:
             if writing:
-                changed = self._transact([entry])
+                changed = transact(self._writer, [entry])
             else:
-                self._read_one(self._writer, entry)
+                look(self._writer, entry)
         if changed:
             self.hub.notify()
         if entry.error is not None:
@@ -225,65 +212,18 @@ class Database:
             entries = [first]
             for _ in range(queue.qsize()):
                 entries.append(queue.get())
-            works = [entry for entry in entries if entry is not None and not entry.future.cancelled()]
+            works = [entry for entry in entries if entry is not None and not entry.abandoned]
             if works:
-                changed = self._transact(works)
+                changed = transact(link, works)
                 dirty = dirty or changed
                 last_end = time.monotonic()
-                self._answer(works, changed)
+                if changed:
+                    # First, so that whoever has its answer also finds the version moved.
+                    self.hub.notify()
+                answer(works)
             if None in entries:
                 link.drop()
                 return
-
-    def _transact(self, entries: list[_Entry]) -> bool:
-        """One transaction; every entry has its value or its error afterwards. True when something was changed."""
-        link = self._writer
-        try:
-            connection = link.ready()
-            before = connection.total_changes
-            link.begin(connection)
-            if len(entries) == 1:
-                self._run_alone(connection, entries[0])
-            else:
-                for entry in entries:
-                    self._run_beside(connection, entry)
-            if connection.in_transaction:
-                connection.execute("COMMIT")
-            return connection.total_changes != before
-        except Unavailable as error:
-            _fail(entries, error)
-        except sqlite3.Error as error:
-            _fail(entries, link.explain(error))
-        except BaseException as error:  # a thread that died would leave every caller waiting
-            _fail(entries, error)
-        link.rollback()
-        return False
-
-    def _run_alone(self, connection: sqlite3.Connection, entry: _Entry) -> None:
-        try:
-            entry.value = entry.work(connection)
-        except sqlite3.Error as error:
-            if is_away(error):
-                raise
-            entry.error = error
-        except BaseException as error:
-            entry.error = error
-        if entry.error is not None and connection.in_transaction:
-            connection.execute("ROLLBACK")
-
-    def _run_beside(self, connection: sqlite3.Connection, entry: _Entry) -> None:
-        connection.execute("SAVEPOINT work")
-        try:
-            entry.value = entry.work(connection)
-        except sqlite3.Error as error:
-            if is_away(error):
-                raise
-            entry.error = error
-        except BaseException as error:
-            entry.error = error
-        if entry.error is not None:
-            connection.execute("ROLLBACK TO work")
-        connection.execute("RELEASE work")
 
     # --- the readers' threads ---------------------------------------------------------------------------------
 
@@ -294,56 +234,9 @@ class Database:
             if entry is None:
                 link.drop()
                 return
-            if not entry.future.cancelled():
-                self._read_one(link, entry)
-                self._answer([entry], changed=False)
-
-    def _read_one(self, link: Link, entry: _Entry) -> None:
-        try:
-            connection = link.ready()
-            connection.execute("BEGIN")
-            try:
-                entry.value = entry.work(connection)
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            entry.error = link.explain(error) if is_away(error) else error
-        except BaseException as error:
-            entry.error = error
-
-    # --- answers ----------------------------------------------------------------------------------------------
-
-    def _answer(self, entries: list[_Entry], changed: bool) -> None:
-        """Hand the answers over, with one wake-up for each event loop."""
-        if changed:
-            # First, so that whoever has its answer also finds the version moved.
-            self.hub.notify()
-        loops = {entry.loop for entry in entries}
-        for loop in loops:
-            mine = entries if len(loops) == 1 else [entry for entry in entries if entry.loop is loop]
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
-                loop.call_soon_threadsafe(_resolve, mine)
-
-
-_NO_LOOP: Any = None
-_NO_FUTURE: Any = None
-
-
-def _resolve(entries: Iterable[_Entry]) -> None:
-    for entry in entries:
-        if entry.future.done():
-            continue
-        if entry.error is not None:
-            entry.future.set_exception(entry.error)
-        else:
-            entry.future.set_result(entry.value)
-
-
-def _fail(entries: list[_Entry], error: BaseException) -> None:
-    for entry in entries:
-        # One each: an exception that several callers raise would gather all their tracebacks.
-        entry.error = Unavailable(str(error)) if isinstance(error, Unavailable) else error
+            if not entry.abandoned:
+                look(link, entry)
+                answer([entry])
 
 
 def _nothing(connection: sqlite3.Connection) -> None:
