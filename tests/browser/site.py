@@ -112,10 +112,14 @@ class LiveSite:
         """Wait until the job is in a state."""
 
         async def look() -> Job:
+            changes = self.engine.store.changes
             async with asyncio.timeout(timeout):
-                while (job := await self.engine.jobs.get(job_id)).state is not state:
-                    await asyncio.sleep(0.02)
-                return job
+                while True:
+                    seen = changes.version()
+                    job = await self.engine.jobs.get(job_id)
+                    if job.state is state:
+                        return job
+                    await changes.wait(seen, 0.5)
 
         return self.do(look())
 
@@ -148,7 +152,7 @@ class LiveSite:
         server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="error", lifespan="off"))
         parts = [asyncio.create_task(part) for part in (self.worker.run(), scheduler.run(), server.serve())]
         await self.worker.ready.wait()
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
             await asyncio.sleep(0.01)
         self._ready.set_result(None)
         await self._stop.wait()

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from flux.dashboard import http, security
 from flux.dashboard.assets import Assets
-from flux.dashboard.feeds import Feeds
+from flux.dashboard.feeds import AWAY, Feeds
 from flux.dashboard.flashes import clear_flash, read_flash, set_flash
 from flux.dashboard.http import Disconnected, Query, Receive, Request, Response, Scope, Send
 from flux.dashboard.rendering import Renderer
@@ -123,7 +123,7 @@ class Dashboard:
             flash=flash,
             now=self._site.engine.clock.now(),
             at=at,
-            away=away,
+            away=away and AWAY.format(away),
         )
         response = Response(
             body, view.status, headers=[("cache-control", "no-store"), ("vary", "accept, cookie")]

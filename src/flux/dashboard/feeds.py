@@ -11,11 +11,14 @@ from hashlib import blake2b
 import msgspec
 
 from flux.dashboard.shared import FRESH, Shot
-from flux.domain.errors import FluxError
+from flux.domain.errors import FluxError, Unavailable
 from flux.engine.ports import Changes, Clock
 
 LONGEST_SILENCE = 1.0
 """Seconds after which a page is looked at although nothing was announced: samples and leases age by themselves."""
+
+AWAY = "The store is away, so this is what it last said. {}"
+GONE = "This page cannot be renewed: {}."
 
 Look = Callable[[], Awaitable[Shot[bytes]]]
 
@@ -91,18 +94,23 @@ class Feeds:
             version = self._changes.version()
             try:
                 shot = await feed.look()
+            except Unavailable as error:
+                feed.beat = _event("beat", {"now": self._clock.now(), "away": AWAY.format(error)})
             except FluxError as error:
-                feed.beat = _event("beat", {"now": self._clock.now(), "away": str(error)})
+                feed.beat = _event("beat", {"now": self._clock.now(), "away": GONE.format(error)})
             except Exception as error:
                 # A page that cannot be made must say so and go on trying; a feed that dies would look alive.
-                feed.beat = _event("beat", {"now": self._clock.now(), "away": f"This page failed: {error!r}"})
+                feed.beat = _event("beat", {"now": self._clock.now(), "away": GONE.format(repr(error))})
             else:
                 new = digest_of(shot.value)
                 if new != digest:
                     digest = new
                     feed.whole = _whole(shot.value, new)
                     feed.whole_number += 1
-                feed.beat = _event("beat", {"now": self._clock.now(), "at": shot.at, "away": shot.away})
+                feed.beat = _event(
+                    "beat",
+                    {"now": self._clock.now(), "at": shot.at, "away": shot.away and AWAY.format(shot.away)},
+                )
             turn, feed.turn = feed.turn, asyncio.Event()
             assert turn is not None
             turn.set()

@@ -58,6 +58,10 @@ class Renderer:
             csrf_field=CSRF_FIELD,
         )
 
+        # Compiled now, so that the first viewer does not wait for it.
+        for name in self._environment.list_templates(extensions=["html"]):
+            self._environment.get_template(name)
+
     def document(
         self, view: View, *, base: str, query: Query, path: str, csrf: str, theme: str, flash: tuple[str, bool] | None,
         now: int, at: int, away: str | None,

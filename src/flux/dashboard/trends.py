@@ -44,7 +44,10 @@ async def rates_by_queue(site: Site) -> dict[str, tuple[float, float]]:
     """Queue: jobs that ended and that died a minute, over the last minute."""
     hour = await site.engine.statistics.get("1h")
     return {
-        name: (group.now.per_second * 60, float(group.now.outcomes.get("dead", 0)))
+        name: (
+            group.now.per_second * 60,
+            group.now.per_second * 60 * group.now.outcomes.get("dead", 0) / max(group.now.finished, 1),
+        )
         for name, group in hour.queues.items()
     }
 

@@ -58,7 +58,7 @@ function tip(box, data) {
         const { idx, left } = plot.cursor;
         element.hidden = idx === null || idx === undefined || left < 0;
         if (element.hidden) return;
-        const rows = [new Date(plot.data[0][idx] * 1000).toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit" })];
+        const rows = [new Date(plot.data[0][idx] * 1000).toLocaleString("en-GB", { weekday: "short", hour: "2-digit", minute: "2-digit" })];
         element.replaceChildren(
           ...rows.map((text) => Object.assign(document.createElement("strong"), { textContent: text })),
           ...data().series.map((one, i) => {
@@ -76,6 +76,15 @@ function tip(box, data) {
       },
     },
   };
+}
+
+function alone(plot, index) {
+  const values = plot.data[index];
+  const lone = [];
+  for (let i = 0; i < values.length; i += 1) {
+    if (values[i] != null && values[i - 1] == null && values[i + 1] == null) lone.push(i);
+  }
+  return lone;
 }
 
 function draw(box) {
@@ -103,7 +112,8 @@ function draw(box) {
           width: 1.75,
           dash: DASHES[i],
           spanGaps: false,
-          points: { show: false },
+          // A value between two gaps has no line; a point shows it.
+          points: { show: true, size: 4, fill: css(one.look), filter: alone },
         })),
       ],
       plugins: [tip(box, () => data)],

@@ -4,6 +4,7 @@ import { coarse, serverNow, setServerNow, tell } from "./times.js";
 import { holdOrder, restoreRows } from "./rows.js";
 
 const OLD = 5; // seconds without news after which the dot says so
+const LOST = 10; // and after which, without a connection, the page does
 const root = document.documentElement;
 const main = document.getElementById("main");
 const button = document.getElementById("live");
@@ -70,12 +71,15 @@ function tick() {
   const text = frozen ? `frozen, ${coarse(seconds)} ago` : `${coarse(seconds)} ago`;
   if (age.textContent !== text) age.textContent = text;
   button.classList.toggle("old", seconds > OLD && !frozen);
+  if (seconds > LOST && !frozen && source?.readyState !== EventSource.OPEN) {
+    setAway("The dashboard does not answer, so this is what it last showed.");
+  }
 }
 
 function setAway(why) {
   document.body.classList.toggle("is-away", Boolean(why));
   away.hidden = !why;
-  const text = why ? `The store is away, so this is what it last said, ${coarse((serverNow() - at) / 1000)} ago. ${why}` : "";
+  const text = why ? `${why} It is ${coarse((serverNow() - at) / 1000)} old.` : "";
   if (away.textContent !== text) away.textContent = text;
 }
 
@@ -131,7 +135,7 @@ function reopen() {
 }
 
 export function startLive() {
-  if (root.dataset.away) document.body.classList.add("is-away");
+  if ("away" in root.dataset) document.body.classList.add("is-away");
   if (!("live" in document.body.dataset)) return;
   button.hidden = false;
   button.addEventListener("click", toggleFreeze);
