@@ -38,7 +38,7 @@ class Exit:
                 break
             if sooner < at:
                 at, end = sooner, other
-        logger.warning("the end is held up by what handlers left running (%s): it is cut off", _left())
+        logger.warning("the end is held up by %s: it is cut off", _holding())
         end()
 
 
@@ -52,10 +52,12 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def _left() -> str:
+def _holding() -> str:
     names = [
         thread.name
         for thread in threading.enumerate()
-        if not thread.daemon and thread is not threading.main_thread()
+        if not thread.daemon and thread is not threading.main_thread() and "_do_shutdown" not in thread.name
     ]
-    return f"threads {', '.join(sorted(names)[:10])}" if names else "a task that takes no notice of its end"
+    if names:
+        return f"threads that handlers left running ({', '.join(sorted(names)[:10])})"
+    return "the store, or by a handler that takes no notice of it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
 from typing import Any, cast
 
@@ -32,15 +32,63 @@ class CaptureHandler(logging.Handler):
         context.log(record.levelname, text)
 
 
-def task_factory(loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
-    """Make a task, and remember it with the attempt that started it."""
-    task = asyncio.Task(coro, loop=loop, **kwargs)
+class Escaped(RuntimeError):
+    """A task of a handler raised SystemExit or KeyboardInterrupt, which would end the worker's event loop."""
+
+
+class Contained(Coroutine[Any, Any, Any]):
+    """A coroutine that ends its task and nothing more, whatever it raises.
+
+    asyncio lets SystemExit and KeyboardInterrupt out of a task and out of the loop. A class and not a coroutine around
+    the other: that one would never be awaited, and Python would say so, when its task is cancelled before it began.
+    """
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Coroutine[Any, Any, Any]) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        # Its name, frame and code, for whoever prints the task or its stack.
+        return getattr(self._inner, name)
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._inner.__await__()
+
+    def send(self, value: Any) -> Any:
+        """Go on until the next await."""
+        try:
+            return self._inner.send(value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _escaped(error) from error
+
+    def throw(self, *error: Any) -> Any:
+        """Go on with an exception."""
+        try:
+            return self._inner.throw(*error)
+        except (SystemExit, KeyboardInterrupt) as raised:
+            raise _escaped(raised) from raised
+
+    def close(self) -> None:
+        """End it where it stands."""
+        self._inner.close()
+
+
+def _escaped(error: BaseException) -> Escaped:
+    said = f"({error})" if str(error) else ""
+    return Escaped(f"a task that the handler started raised {type(error).__name__}{said}")
+
+
+def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
+    """Make a task; one that an attempt starts is contained, and remembered with the attempt."""
     context = current.get()
-    if context is not None:
-        if context.leaks is None:
-            context.leaks = set()
-        context.leaks.add(task)
-        task.add_done_callback(context.leaks.discard)
+    if context is None:
+        return asyncio.Task(coro, loop=loop, **kwargs)
+    task = asyncio.Task(Contained(coro) if asyncio.iscoroutine(coro) else coro, loop=loop, **kwargs)
+    if context.leaks is None:
+        context.leaks = set()
+    context.leaks.add(task)
+    task.add_done_callback(context.leaks.discard)
     return task
 
 

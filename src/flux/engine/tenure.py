@@ -34,6 +34,9 @@ LONGEST_RECEIVE = 1.0
 LAST_WORD = 2.0
 """Seconds that handlers have to end once their jobs are handed back."""
 
+SHORT_WORD = 0.2
+"""The same when the worker was told to leave at once."""
+
 
 class Tenure:
     """A worker between two ids."""
@@ -228,7 +231,7 @@ class Tenure:
         self._quiet.clear()
         if self._running:
             try:
-                async with asyncio.timeout(LAST_WORD):
+                async with asyncio.timeout(self._last_word()):
                     await self._quiet.wait()
             except TimeoutError:
                 pass
@@ -256,7 +259,10 @@ class Tenure:
                 attempt.task.cancel()
                 tasks.append(attempt.task)
         if tasks:
-            await asyncio.wait(tasks, timeout=LAST_WORD)
+            await asyncio.wait(tasks, timeout=self._last_word())
+
+    def _last_word(self) -> float:
+        return SHORT_WORD if self._leave_now else LAST_WORD
 
     # --- claiming ---
 
