@@ -72,6 +72,7 @@ class Attempt:
     """One running attempt."""
 
     __slots__ = (
+        "_begun",
         "_room",
         "_stubborn",
         "_task",
@@ -91,6 +92,7 @@ class Attempt:
         self.concluded = False
         self.stop_reason: Stop | None = None
         self.reason: str | None = None
+        self._begun = False
         self._room = room
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -139,11 +141,18 @@ class Attempt:
         elif self.handler.mode is Mode.THREAD:
             if why is Stop.TIMEOUT:
                 self._conclude(self._stopped())
-        elif self._task is not None:
+        elif self._task is not None and self._begun:
+            # Not before its first step: asyncio would end the task without entering it, and so without an end. What
+            # was told to stop that early sees it in begin().
             self._task.cancel()
             if not self.concluded:
                 loop = self._task.get_loop()
                 self._stubborn = loop.call_later(STUBBORN, self._conclude_without)
+
+    def begin(self) -> bool:
+        """Its first step; False when it was told to stop before."""
+        self._begun = True
+        return self.stop_reason is None
 
     def abandon(self) -> None:
         """Conclude now, whatever its code still does: its worker leaves."""
@@ -165,6 +174,8 @@ class Attempt:
     # --- running ---
 
     async def _run_async(self) -> None:
+        if not self.begin():
+            return self._end(self._stopped())
         context = self.context
         current.set(context)
         try:
@@ -180,6 +191,8 @@ class Attempt:
         self._end(ending)
 
     async def _run_thread(self) -> None:
+        if not self.begin():
+            return self._end(self._stopped())
         context, handler = self.context, self.handler
         context.cancel_flag()
         current.set(context)
@@ -198,6 +211,8 @@ class Attempt:
         self._end(ending)
 
     async def _run_process(self) -> None:
+        if not self.begin():
+            return self._end(self._stopped())
         try:
             ending = await self._room.isolation.run(self.handler, self.job, self._room.desk)
         except asyncio.CancelledError:
@@ -270,6 +285,14 @@ async def run_chunk(attempts: Sequence[Attempt], room: Room) -> None:
     """Run several attempts of one type in one call of their handler, which answers for each."""
     handler = attempts[0].handler
     assert handler.call_chunk is not None
+    going = [attempt for attempt in attempts if attempt.begin()]
+    for attempt in attempts:
+        if attempt.stop_reason is not None:
+            # Told to stop while the chunk was being filled.
+            attempt.settle(endings.RELEASED)
+    attempts = going
+    if not attempts:
+        return
     contexts = [attempt.context for attempt in attempts]
     results: list[Ending]
     current.set(contexts[0])
