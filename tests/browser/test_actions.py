@@ -172,6 +172,7 @@ def test_back_always_works(site: LiveSite, open_page: OpenPage) -> None:
     page.get_by_role("link", name="Jobs", exact=True).click()
     page.locator(".chip", has_text="succeeded").click()
     expect(page).to_have_url(site.url + "/jobs?state=succeeded")
+    expect(page.locator(".chip.on")).to_have_count(1)
     page.locator("#q").fill("tag:back")
     page.get_by_role("button", name="Search").click()
     where = page.url

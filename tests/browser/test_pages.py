@@ -111,3 +111,16 @@ def test_a_live_page_follows_without_reload(site: LiveSite, open_page: OpenPage)
     expect(page.locator("h1")).to_contain_text("cancelled")
     expect(page.locator("#story")).to_contain_text("enough")
     assert site.until(job.id, JobState.CANCELLED).finished_at is not None
+
+
+def test_a_long_list_is_paged_by_cursor_and_back(site: LiveSite, open_page: OpenPage) -> None:
+    for n in range(60):
+        site.put("echo", delay="5h", payload={"n": n}, tags=["long"])
+    page = open_page(site.url + "/jobs?q=tag:long")
+    expect(page.locator("tr[data-row]")).to_have_count(50)
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator("tr[data-row]")).to_have_count(10)
+    page.get_by_role("link", name="Newest").click()
+    expect(page.locator("tr[data-row]")).to_have_count(50)
+    page.go_back()
+    expect(page.locator("tr[data-row]")).to_have_count(10)
