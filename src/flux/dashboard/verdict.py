@@ -135,11 +135,10 @@ def _execution(hour: Statistics) -> Light:
     dead = hour.whole.outcomes.get("dead", 0)
     good = hour.whole.outcomes.get("succeeded", 0)
     if not dead:
-        said = (
-            f"All {plural(good, 'job')} of the last hour succeeded"
-            if good
-            else "No job failed in the last hour"
-        )
+        said = "No job failed in the last hour"
+        if good:
+            which = "The one job" if good == 1 else f"All {plural(good, 'job')}"
+            said = f"{which} of the last hour succeeded"
         return Light("execution", GOOD, said)
     share = dead / (dead + good)
     kind = max(hour.whole.errors, key=lambda one: hour.whole.errors[one], default="")
