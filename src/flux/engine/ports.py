@@ -264,7 +264,7 @@ class Duties(Protocol):
         ...
 
     async def sample_depth(self, epoch: int) -> None:
-        """Write down how deep each queue is, for people and for ``max_depth``."""
+        """Write down how deep each queue is, for people and for ``max_depth``; nothing when it is as it was."""
         ...
 
 

@@ -11,7 +11,7 @@ from flux.engine.ports import Store
 logger = logging.getLogger("flux.sampler")
 
 EVERY = 1.0
-AT_REST = 60.0
+AT_REST = 30.0
 
 
 class Sampler:
@@ -30,9 +30,8 @@ class Sampler:
             return EVERY
 
         while True:
-            pause = await patience.attempt(work)
-            # The sample's own commit is a change too: only what comes after it counts.
-            await asyncio.sleep(pause / 2)
+            # Taken before the look, so that no change is missed. The sample's own commit is one too: it brings one more
+            # look, which finds nothing new and writes nothing.
             seen = changes.version()
+            await asyncio.sleep(await patience.attempt(work))
             await changes.wait(seen, AT_REST)
-            await asyncio.sleep(pause / 2)

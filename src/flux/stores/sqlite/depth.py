@@ -12,6 +12,9 @@ SECOND = 1_000_000
 ROWS_A_SECOND = 500_000
 """A backlog of so many available jobs is counted each second (45 ms), one of four times as many every fourth."""
 
+STANDS_FOR = 25 * SECOND
+"""A sample like the last one is not written again for so long: a store at rest stays at rest."""
+
 Row = tuple[str, str, int, int | None]
 """Queue, state, depth and when the oldest was to run."""
 

@@ -34,6 +34,7 @@ class SqliteDuties:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._namespace = database.namespace
+        self._sampled: tuple[list[depth.Row], int] = ([], 0)
 
     async def lead(self, holder: str, lease: int) -> int | None:
         """See the port. A lapsed leadership begins anew, even with the same holder."""
@@ -173,13 +174,15 @@ class SqliteDuties:
 
     async def sample_depth(self, epoch: int) -> None:
         """See the port."""
-        sample = await self._database.read(
-            lambda connection: depth.sample(connection, self._namespace, self._database.now())
+        now = self._database.now()
+        sample = await self._database.read(lambda connection: depth.sample(connection, self._namespace, now))
+        last, written_at = self._sampled
+        if sample is None or (sample == last and 0 <= now - written_at < depth.STANDS_FOR):
+            return
+        await self._lead(
+            epoch, lambda connection, at: depth.write(connection, self._namespace, at, sample)
         )
-        if sample is not None:
-            await self._lead(
-                epoch, lambda connection, now: depth.write(connection, self._namespace, now, sample)
-            )
+        self._sampled = (sample, now)
 
 
 def _rescued(job: Standing, lost: bool, now: int) -> Ending:
