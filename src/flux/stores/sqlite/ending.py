@@ -74,29 +74,33 @@ def end(
         job = ending.job
         state = ending.state
         error = None if ending.error is None else json_text(ending.error)
-        if state in FINAL:
-            finals.append((job.id, state, ending.how, ending.result, error))
-            started = job.started_at
+        final = state in FINAL
+        # An attempt that is given back did not end its job: when a cancel does at the same moment, it waits in between.
+        waits_first = not final or ending.back
+        if waits_first:
+            run_at, known = (job.run_at, None) if final else (ending.run_at, error)
+            waits.append((job.id, JobState.AVAILABLE if final else state, run_at, known, int(ending.back)))
+            if ending.how is not None:
+                attempts.append(
+                    (job.id, job.id, job.attempt, job.worker_id, job.started_at, ending.how, known)
+                )
+        if final:
+            started = None if waits_first else job.started_at
+            finals.append((job.id, state, None if waits_first else ending.how, ending.result, error))
             waited = stats.NONE if started is None else stats.bucket(started - job.run_at)
             ran = stats.NONE if started is None else stats.bucket(now - started)
             kind = "" if ending.error is None else ending.error.kind
             rollups[job.queue, job.type, state, kind, waited, ran] += 1
-        else:
-            waits.append((job.id, state, ending.run_at, error, int(ending.back)))
-            if ending.how is not None:
-                attempts.append(
-                    (job.id, job.id, job.attempt, job.worker_id, job.started_at, ending.how, error)
-                )
         events.job(state, job.id, job.type, job.queue)
     shared = (namespace, now)
+    SQL.many["wait_again"].run(connection, (namespace,), waits)
+    SQL.many["insert_attempts"].run(connection, shared, attempts)
     if finals:
         SQL.many["move_to_done"].run(connection, shared, finals)
         connection.execute(SQL["delete_live"], (namespace, json_text([row[0] for row in finals])))
         SQL.many["count_rollups"].run(
             connection, (namespace, stats.slot_of(now)), [(*key, count) for key, count in rollups.items()]
         )
-    SQL.many["wait_again"].run(connection, (namespace,), waits)
-    SQL.many["insert_attempts"].run(connection, shared, attempts)
 
 
 def keep_logs(
