@@ -135,7 +135,7 @@ NO_OPTIONS = Options()
 
 
 class Idempotency(msgspec.Struct, frozen=True):
-    """A caller's key, the fingerprint of the request it stands for, and how long it is held (None: as long as the job)."""
+    """A caller's key, the fingerprint of its request, and how long it is held (None: as long as the job)."""
 
     key: str
     fingerprint: str
@@ -143,7 +143,7 @@ class Idempotency(msgspec.Struct, frozen=True):
 
 
 class Uniqueness(msgspec.Struct, frozen=True):
-    """At most one job with this key: while it is in one of ``states``, and for ``period`` from its creation when given."""
+    """At most one job with this key, while it is in one of ``states``, for ``period`` from its creation if given."""
 
     key: str
     states: tuple[str, ...]
@@ -151,7 +151,7 @@ class Uniqueness(msgspec.Struct, frozen=True):
 
 
 class NewJob(msgspec.Struct, kw_only=True):
-    """A validated job, ready to be inserted. The store's clock decides ``created_at`` and what ``delay`` is counted from."""
+    """A validated job, ready to be inserted. ``created_at`` and what ``delay`` counts from are the store's clock."""
 
     id: str
     type: str

@@ -349,7 +349,7 @@ _FIELDS = {field.name: field for field in msgspec.structs.fields(JobRequest)}
 
 
 def parse_job(raw: bytes | msgspec.Raw, at: str = "") -> JobRequest:
-    """Read a request from JSON. Raises ``Invalid`` with every field of a wrong kind, ``msgspec.DecodeError`` for bad JSON."""
+    """Read a request from JSON. Raises ``Invalid`` with every wrong field, ``msgspec.DecodeError`` for bad JSON."""
     try:
         return _decoder.decode(raw)
     except msgspec.ValidationError as error:

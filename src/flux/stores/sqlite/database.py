@@ -7,6 +7,7 @@ nothing else, and may be called again on another connection.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 import time
@@ -22,10 +23,14 @@ from flux.stores.sqlite.works import Entry, Work, answer, look, transact
 
 T = TypeVar("T")
 
+logger = logging.getLogger("flux.sqlite")
+
 READERS = 2
 _IDLE = 1.0
 _GAP = 0.001
 _LONGEST_RUN = 0.05
+_CALM = 2.0
+"""Seconds without a failure until trouble counts as over: on a full disk what is small may still find room."""
 
 
 class Database:
@@ -63,6 +68,8 @@ class Database:
         self._gate = threading.Lock()
         self._turn = threading.Lock()
         self._is_open = False
+        self._in_use = False
+        self._trouble_at: float | None = None
 
     def _link(self, *, reading: bool) -> Link:
         return Link(self.path, reading=reading, patience=self._patience, jitter=self.jitter)
@@ -115,12 +122,18 @@ class Database:
             raise
         return True
 
-    async def probe(self) -> None:
-        """Try to write, without writing. Raises ``Unavailable``."""
-        await self.write(_nothing)
+    async def probe(self, patience: float | None = None) -> None:
+        """Try to write, without writing. Raises ``Unavailable``; with ``patience``, after so many seconds at the latest
+        where the writer waits for a lock, and ``TimeoutError`` where it is merely slow."""
+        try:
+            async with asyncio.timeout(patience):
+                await self.write(_nothing)
+        except TimeoutError:
+            raise self._writer.blocked() or TimeoutError from None
 
     def schema_seen(self) -> None:
         """Say that the tables are there: a file without them is from now on somebody's mistake."""
+        self._in_use = True
         for link in (self._writer, *self._readers):
             link.schema_seen()
 
@@ -136,7 +149,10 @@ class Database:
                 self._reads.put(None)
         threads, self._threads = self._threads, []
         if threads:
-            await asyncio.get_running_loop().run_in_executor(None, _join, threads)
+            try:
+                await asyncio.get_running_loop().run_in_executor(None, _join, threads)
+            except RuntimeError:  # the interpreter is ending and starts no threads any more: then nobody else waits
+                _join(threads)
         elif self.inline:
             self._writer.drop()
         self._writes, self._reads = SimpleQueue(), SimpleQueue()
@@ -217,6 +233,7 @@ class Database:
                 changed = transact(link, works)
                 dirty = dirty or changed
                 last_end = time.monotonic()
+                self._tell(works, last_end)
                 if changed:
                     # First, so that whoever has its answer also finds the version moved.
                     self.hub.notify()
@@ -224,6 +241,17 @@ class Database:
             if None in entries:
                 link.drop()
                 return
+
+    def _tell(self, works: list[Entry], now: float) -> None:
+        """Log the beginning and the end of trouble, once each: a server that refuses says nothing else."""
+        failed = next((entry.error for entry in works if isinstance(entry.error, Unavailable)), None)
+        if failed is not None and self._in_use:
+            if self._trouble_at is None:
+                logger.warning("%s Nothing can be accepted or written until that is over.", failed)
+            self._trouble_at = now
+        elif self._trouble_at is not None and now - self._trouble_at > _CALM:
+            self._trouble_at = None
+            logger.info("The database %s takes writes again.", self.path)
 
     # --- the readers' threads ---------------------------------------------------------------------------------
 
