@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import uvloop
-from flux.brokers.from_store import StoreBroker
 
+from flux.brokers.from_store import StoreBroker
 from flux.domain.job import NewJob
 from flux.engine.clock import SystemClock
 from flux.engine.context import Context

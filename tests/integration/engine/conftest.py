@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from flux.brokers.from_store import StoreBroker
 
+from flux.brokers.from_store import StoreBroker
 from flux.domain.duration import MILLISECOND, SECOND
 from flux.domain.job import FINAL, Job, JobState
 from flux.domain.request import JobRequest
