@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable
+from email.message import Message
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -316,7 +317,7 @@ class Rest:
     def call(
         self, method: str, path: str, body: object = None, timeout: float = 20.0
     ) -> tuple[int, dict[str, str], Any]:
-        """Status, headers, document. Raises ``OSError`` where nobody answers."""
+        """Status, headers (by their names in small letters), document. Raises ``OSError`` where nobody answers."""
         data = None if body is None else json.dumps(body).encode()
         asked = urllib.request.Request(
             f"http://127.0.0.1:{self.port}{path}",
@@ -326,10 +327,10 @@ class Rest:
         )
         try:
             with urllib.request.urlopen(asked, timeout=timeout) as answer:
-                return answer.status, dict(answer.headers), json.loads(answer.read() or b"null")
+                return answer.status, _headers(answer.headers), json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             with error:
-                return error.code, dict(error.headers), json.loads(error.read() or b"null")
+                return error.code, _headers(error.headers), json.loads(error.read() or b"null")
 
     def status(self, path: str) -> int:
         """The status of a GET; 0 where nobody answers."""
@@ -348,6 +349,10 @@ class Rest:
         assert status == 200, (status, job)
         assert isinstance(job, dict)
         return job
+
+
+def _headers(message: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in message.items()}
 
 
 def request(type: str, payload: object = None, **fields: Any) -> JobRequest:

@@ -54,7 +54,7 @@ def test_a_frozen_leader_finds_its_epoch_over(house: House) -> None:
     first.send(signal.SIGSTOP)
     second.says("this scheduler leads (epoch 2)", within=LEASE + 3.0)
     first.send(signal.SIGCONT)
-    first.says("another scheduler leads now")
+    first.says("this scheduler leads no more (epoch 1): ", "another scheduler leads")
     # One leads, and one only: what is due fires once.
     later = [house.submit("append", {"file": "witness", "line": str(n)}, delay="300ms") for n in range(20)]
     house.all_ended()

@@ -48,6 +48,13 @@ class Lease:
         """Until when (monotonic µs) this worker may run handlers: a tenth before the lease can end at the store."""
         return self._last_good + self.length - self.length // 10
 
+    def complaint(self) -> str:
+        """Why it does not hold any more."""
+        if self.lost:
+            return "it had lapsed at the store"
+        silent = self._clock.monotonic() - self._last_good
+        return f"no heartbeat has reached the store for {silent / 1_000_000:.1f} s"
+
     async def keep(self, leases: Leases) -> None:
         """Renew until cancelled or lost; runs in a thread of its own, on a connection of its own."""
         pause = self.length / 3 / 1_000_000

@@ -88,7 +88,7 @@ class Scheduler:
             for task in done:
                 error = task.exception()
                 if isinstance(error, NotLeader):
-                    logger.warning("another scheduler leads now: %s", error)
+                    logger.warning("this scheduler leads no more (epoch %d): %s", epoch, error)
                 elif error is not None:
                     raise error
         finally:
@@ -105,8 +105,11 @@ class Scheduler:
             await asyncio.sleep(lease / 3_000_000)
             now = clock.monotonic()
             try:
-                if await self._engine.store.duties.lead(self._holder, lease) != epoch:
-                    raise NotLeader("the leadership has passed on")
+                held = await self._engine.store.duties.lead(self._holder, lease)
+                if held is None:
+                    raise NotLeader("another scheduler leads")
+                if held != epoch:
+                    raise NotLeader("its leadership had lapsed before it could be renewed")
                 good = now
             except NotLeader:
                 raise

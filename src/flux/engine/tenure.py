@@ -243,8 +243,10 @@ class Tenure:
         self._completer.fence()
         if self._running:
             logger.error(
-                "worker %s has lost its lease: %d running jobs are stopped here; they are rescued and run again",
+                "worker %s has lost its lease (%s): %d running jobs are stopped here; "
+                "they are rescued and run again",
                 self.worker_id,
+                self._lease.complaint(),
                 len(self._running),
             )
         for attempt in list(self._running.values()):

@@ -58,6 +58,7 @@ class Link:
         self._looked = 0.0
         self._data_version = -1
         self.contended_until = 0.0
+        self._blocked_since: float | None = None
 
     @property
     def in_memory(self) -> bool:
@@ -174,16 +175,29 @@ class Link:
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
+                self._blocked_since = None
                 return
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
+                    self._blocked_since = None
                     self._raise(error)
                 now = time.monotonic()
                 self.contended_until = now + 0.1
+                self._blocked_since = self._blocked_since or now
                 deadline = deadline or now + self._patience
                 if now >= deadline:
                     self._raise(error)
             pause = self._sleep(pause)
+
+    def blocked(self) -> Unavailable | None:
+        """What keeps the writer waiting right now; from any thread, for whoever cannot wait as long."""
+        since = self._blocked_since
+        return None if since is None else self._locked(time.monotonic() - since)
+
+    def _locked(self, seconds: float) -> Unavailable:
+        return Unavailable(
+            f"The database {self.path} is locked by another process (tried for {seconds:.3g} s)."
+        )
 
     def _sleep(self, pause: float) -> float:
         time.sleep(pause * self._jitter.uniform(0.5, 1.5))
@@ -206,9 +220,7 @@ class Link:
     def explain(self, error: sqlite3.Error) -> Unavailable:
         """One sentence with the file and the cause. The connection is opened anew unless it was only locked."""
         if is_busy(error):
-            return Unavailable(
-                f"The database {self.path} is locked by another process (tried for {self._patience:g} s)."
-            )
+            return self._locked(self._patience)
         self.rollback()
         self.drop()
         return Unavailable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from random import Random
 
@@ -18,6 +19,12 @@ from flux.stores.sqlite.leases import SqliteLeases
 from flux.stores.sqlite.queues import SqliteQueues
 from flux.stores.sqlite.reading import SqliteQueries
 from flux.stores.sqlite.schedules import SqliteSchedules
+
+PROBE = 1.5
+"""Seconds that a look at the health waits: less than whoever asks (a probe of two seconds, say) does."""
+
+LEAST_ROOM = 1 << 20
+"""Bytes that must be free for the store to count as well: a write that is small may find room where others do not."""
 
 
 class SqliteStore:
@@ -76,14 +83,31 @@ class SqliteStore:
         """See the port."""
         durable = not self._database.in_memory
         try:
-            await self._database.probe()
+            await self._database.probe(PROBE)
+            room = self._room()
+            if room is not None and room < LEAST_ROOM:
+                detail = f"The database {self._database.path} cannot grow: the disk is full ({room >> 10} kB are free)."
+                return StoreHealth(ok=False, detail=detail, durable=durable, size=self._size())
             detail = f"The database {self._database.path} takes writes."
             return StoreHealth(ok=True, detail=detail, durable=durable, size=self._size())
         except FluxError as error:
             return StoreHealth(ok=False, detail=str(error), durable=durable, size=self._size())
+        except TimeoutError:
+            detail = f"The database {self._database.path} has not taken a write for {PROBE:g} s."
+            return StoreHealth(ok=False, detail=detail, durable=durable, size=self._size())
         except Exception as error:
             detail = f"The database {self._database.path} answers with an error: {error}."
             return StoreHealth(ok=False, detail=detail, durable=durable, size=self._size())
+
+    def _room(self) -> int | None:
+        """The bytes that are free where the file is; None where nobody knows."""
+        if self._database.in_memory:
+            return None
+        try:
+            usage = shutil.disk_usage(os.path.dirname(self._database.path) or ".")
+        except OSError:
+            return None
+        return usage.free if usage.total else None
 
     def _size(self) -> int | None:
         """The bytes of the file and of its log."""
