@@ -27,6 +27,9 @@ _unknown = decoder(list[tuple[str, int]])
 
 _LATEST = 2**63 - 1
 
+LONGEST_LEADERSHIP = 60_000_000
+"""Microseconds of lease that no leader has: what lasts longer was written before the clock was set back."""
+
 
 class SqliteDuties:
     """The leader's duties in one SQLite file."""
@@ -46,6 +49,10 @@ class SqliteDuties:
             if row is not None:
                 alive = row[0] is not None and row[2] > now
                 if alive and row[0] != holder:
+                    if row[2] > now + max(lease, LONGEST_LEADERSHIP):
+                        # The clock was set back: what a living leader renews by itself must not outlast a dead one.
+                        values = (self._namespace, row[0], epoch, now + lease)
+                        connection.execute(SQL["write_leader"], values)
                     return None
                 if not alive:
                     epoch += 1
@@ -104,6 +111,7 @@ class SqliteDuties:
         """See the port."""
 
         def work(connection: sqlite3.Connection, now: int) -> int:
+            connection.execute(SQL["pull_leases_back"], (self._namespace, now))
             text = one_value(connection, SQL["lost"], (self._namespace, now, grace, limit))
             lost: dict[str, int] = dict(_lost(text))
             return self._end(connection, now, list(lost), lambda job: _rescued(job, bool(lost[job.id]), now))
@@ -179,9 +187,7 @@ class SqliteDuties:
         last, written_at = self._sampled
         if sample is None or (sample == last and 0 <= now - written_at < depth.STANDS_FOR):
             return
-        await self._lead(
-            epoch, lambda connection, at: depth.write(connection, self._namespace, at, sample)
-        )
+        await self._lead(epoch, lambda connection, at: depth.write(connection, self._namespace, at, sample))
         self._sampled = (sample, now)
 
 

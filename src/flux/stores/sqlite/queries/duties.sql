@@ -82,6 +82,11 @@ SELECT json_group_array(id) FROM (
      WHERE namespace = ?1 AND expires_at IS NOT NULL AND attempt = 0 AND expires_at <= ?2
      ORDER BY expires_at LIMIT ?3);
 
+-- Seen in the future: the clock was set back since. Each has one lease from now, which who lives renews.
+-- name: pull_leases_back
+UPDATE workers SET lease_until = ?2 + max(0, lease_until - seen_at), seen_at = ?2
+ WHERE namespace = ?1 AND lease_until > ?2 AND seen_at > ?2 + 1000000;
+
 -- Running jobs without a live worker, and those whose time and grace are over. The index is as long as what runs.
 -- name: lost
 SELECT json_group_array(json_array(id, worker_id NOT IN (SELECT id FROM workers
