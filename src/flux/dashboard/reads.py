@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flux.dashboard.site import Site
 from flux.domain.job import LIVE
+from flux.domain.shares import shares_of
 from flux.engine.ports import QueueView, WorkerView
-from flux.engine.waiting import serves as in_list
 
 
 async def queue_views(site: Site) -> list[QueueView]:
@@ -41,4 +41,4 @@ def waiting_now(view: QueueView) -> int:
 
 def serves(worker: WorkerView, queue: str) -> bool:
     """Whether a worker takes new jobs of a queue."""
-    return worker.alive and not worker.draining and in_list(worker.info.queues, queue)
+    return worker.alive and not worker.draining and shares_of(worker.info.queues).serves(queue)

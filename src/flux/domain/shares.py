@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from flux.domain.request import queue_name
@@ -17,6 +19,10 @@ class QueueShares(msgspec.Struct, frozen=True):
         """The text that ``parse_queues`` reads."""
         named = [name if slots is None else f"{name}:{slots}" for name, slots in self.queues.items()]
         return ",".join((["*"] if self.every else []) + named)
+
+    def serves(self, queue: str) -> bool:
+        """Whether a worker with these takes jobs of a queue."""
+        return self.every or queue in self.queues
 
 
 EVERY_QUEUE = QueueShares()
@@ -60,6 +66,16 @@ def parse_queues(text: str) -> QueueShares:
             raise ValueError(f"names {name} twice")
         queues[name] = bound
     return QueueShares(queues, every)
+
+
+@lru_cache(maxsize=1024)
+def shares_of(text: str) -> QueueShares:
+    """What a worker wrote down as its queues. A text that cannot be read, which a worker of another version may have
+    written, counts as all queues: it is there to serve something, and nothing may be given up as unserved for it."""
+    try:
+        return parse_queues(text)
+    except ValueError:
+        return EVERY_QUEUE
 
 
 _EXAMPLE = 'write it like "default,email:5" or "*"'

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND, format_instant
 from flux.domain.job import Job, JobState
+from flux.domain.shares import shares_of
 from flux.engine.ports import QueueView, WorkerView
 
 _SOON: Final = 2 * SECOND
@@ -81,7 +82,7 @@ def _paused(queue: QueueView | None, now: int) -> dict[str, Any] | None:
 def _worker(job: Job, workers: Sequence[WorkerView], now: int) -> dict[str, Any] | None:
     """Nobody is there who could take it."""
     alive = [worker for worker in workers if worker.alive]
-    serving = [worker for worker in alive if serves(worker.info.queues, job.queue)]
+    serving = [worker for worker in alive if shares_of(worker.info.queues).serves(job.queue)]
     fit = [worker for worker in serving if job.type in worker.info.types]
     if any(not worker.draining for worker in fit):
         return None
@@ -106,7 +107,7 @@ def _slot(job: Job, queue: QueueView | None, workers: Sequence[WorkerView], now:
         for worker in workers
         if worker.alive
         and not worker.draining
-        and serves(worker.info.queues, job.queue)
+        and shares_of(worker.info.queues).serves(job.queue)
         and job.type in worker.info.types
     ]
     slots = sum(worker.info.slots for worker in fit)
@@ -129,18 +130,6 @@ def _slot(job: Job, queue: QueueView | None, workers: Sequence[WorkerView], now:
         text += f"; about {_count(ahead, 'other job')} {_are(ahead)} waiting in the queue"
         # Not all of them are before it: higher priorities are, and older ones of its own.
     return found | {"text": text}
-
-
-def serves(queues: str, queue: str) -> bool:
-    """Whether a worker's list of queues ("*", "default,email:5") has a queue in it."""
-    if not queues.strip():
-        return True
-    for part in queues.split(","):
-        # A queue's own name may have colons: only a number after the last one is a count of slots.
-        name, _, slots = part.strip().rpartition(":")
-        if part.strip() in ("*", queue) or (slots.isdigit() and name in ("*", queue)):
-            return True
-    return False
 
 
 # --- words --------------------------------------------------------------------------------------------------------

@@ -175,6 +175,18 @@ async def test_a_worker_of_another_queue_does_not_count(lab: Lab, store: Store) 
     assert [(type, queue) for type, queue, _ in await store.duties.waiting_types()] == [("t", "other")]
 
 
+async def test_a_queue_whose_name_has_colons_is_served_by_its_whole_name(lab: Lab, store: Store) -> None:
+    await lab.worker("w1", types=("t",), queues="tenant:acme,eu:mail:5")
+    await lab.add("t", queue="tenant:acme")
+    await lab.add("t", queue="eu:mail")
+    assert await store.duties.waiting_types() == []
+    await lab.add("t", queue="tenant")
+    await lab.add("t", queue="eu")
+    await lab.worker("w2", types=("u",))
+    waiting = [(type, queue) for type, queue, _ in await store.duties.waiting_types()]
+    assert waiting == [("t", "eu"), ("t", "tenant")]
+
+
 async def test_burying(lab: Lab, store: Store, clock: SteeredClock) -> None:
     epoch = await lab.lead()
     old = await lab.add("unknown")

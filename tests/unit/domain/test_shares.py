@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flux.domain.shares import QueueShares, parse_queues
+from flux.domain.shares import QueueShares, parse_queues, shares_of
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,22 @@ def test_refuses_with_the_reason(text: str, reason: str) -> None:
 def test_its_text_reads_back(text: str) -> None:
     assert str(parse_queues(text)) == text
     assert parse_queues(str(parse_queues(text))) == parse_queues(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "queue", "served"),
+    [
+        ("*", "a", True),
+        ("", "a", True),
+        ("*,b:2", "a", True),
+        ("b, a:5", "a", True),
+        ("a:b:5", "a:b", True),
+        ("a:b", "a:b", True),
+        ("a:b", "a", False),
+        ("a:b:5", "a", False),
+        ("ab,b", "a", False),
+        ("an unreadable one", "a", True),
+    ],
+)
+def test_which_queues_are_served(text: str, queue: str, served: bool) -> None:
+    assert shares_of(text).serves(queue) is served

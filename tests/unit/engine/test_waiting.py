@@ -9,7 +9,7 @@ import pytest
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
 from flux.domain.job import Job, JobState, Options
 from flux.engine.ports import QueueSettings, QueueView, WorkerInfo, WorkerView
-from flux.engine.waiting import serves, spoken, waiting_for
+from flux.engine.waiting import spoken, waiting_for
 
 NOW = 1_790_000_000 * SECOND
 S = JobState
@@ -116,16 +116,6 @@ def test_slots() -> None:
 def test_needs() -> None:
     kind, _ = said(waiting_for(job(S.BLOCKED, workflow_id="w"), None, [], NOW))
     assert kind == "needs"
-
-
-def test_queues_of_a_worker() -> None:
-    assert serves("*", "a")
-    assert serves("", "a")
-    assert serves("b, a:5", "a")
-    assert serves("a:b:5", "a:b")
-    assert serves("a:b", "a:b")
-    assert not serves("a:b", "a")
-    assert not serves("ab,b", "a")
 
 
 def test_spoken_durations() -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from flux.domain.errors import NotLeader
 from flux.domain.job import AttemptOutcome, ErrorKind, JobError, JobState
+from flux.domain.shares import shares_of
 from flux.engine.ports import Promoted, Retention
 from flux.stores.sqlite import depth, pruning
 from flux.stores.sqlite.claiming import find_lanes
@@ -156,7 +157,9 @@ class SqliteDuties:
                 return []
             since: dict[tuple[str, str], int] = {}
             for queue, priority in find_lanes(connection, self._namespace):
-                known = {type for served, types in workers if _serves(served, queue) for type in types}
+                known = {
+                    type for served, types in workers if shares_of(served).serves(queue) for type in types
+                }
                 values = (self._namespace, queue, priority, json_text(sorted(known)))
                 for type, run_at in _unknown(one_value(connection, SQL["unknown_in_lane"], values)):
                     since[type, queue] = min(run_at, since.get((type, queue), run_at))
@@ -203,9 +206,3 @@ def _rescued(job: Standing, lost: bool, now: int) -> Ending:
         return Ending(job, JobState.CANCELLED, how, error=cancelled_error(job.cancel_reason))
     state = JobState.DEAD if job.attempt >= job.attempt_limit else JobState.RETRYING
     return Ending(job, state, how, run_at=now, error=error)
-
-
-def _serves(served: str, queue: str) -> bool:
-    """Whether a worker's queues (``default,email:5`` or ``*``) have this one."""
-    names = {name.strip().rpartition(":")[0] or name.strip() for name in served.split(",")}
-    return "*" in names or queue in names or names == {""}
