@@ -175,6 +175,19 @@ async def test_a_job_that_was_started_in_time_may_be_retried_late(lab: Lab, cloc
     assert await claimed_ids(lab) == [claimed.id]
 
 
+@pytest.mark.parametrize("state", [JobState.AVAILABLE, JobState.SCHEDULED])
+async def test_a_job_that_was_started_in_time_and_given_back_does_not_expire(
+    lab: Lab, store: Store, clock: SteeredClock, state: JobState
+) -> None:
+    await lab.worker()
+    claimed = await lab.running(expires_in=SECOND)
+    clock.advance(2 * SECOND)
+    assert await lab.finish(claimed, state) == state
+    await lab.promote()
+    assert await store.duties.expire(await lab.lead(), 10) == 0
+    assert await claimed_ids(lab) == [claimed.id]
+
+
 async def test_a_paused_queue_gives_nothing(lab: Lab, store: Store) -> None:
     await lab.worker()
     held, free = await lab.add(queue="held"), await lab.add(queue="free")

@@ -23,12 +23,14 @@ SELECT l.namespace, l.id, l.type, l.queue, l.priority, v.state, l.run_at, l.crea
 -- name: delete_live
 DELETE FROM live WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2));
 
--- Waits again: back is the attempt that is given back.
+-- Waits again: back is the attempt that is given back. It was started in time all the same, and nothing else would tell
+-- that from a job that never was.
 -- name: wait_again
 -- row: (*, *, *, *, *)
 WITH v (id, state, run_at, error, back) AS (VALUES {rows})
 UPDATE live SET state = v.state, run_at = v.run_at, error = coalesce(v.error, live.error),
-                attempt = live.attempt - v.back, worker_id = NULL, claim_id = NULL, started_at = NULL,
+                attempt = live.attempt - v.back, expires_at = CASE WHEN v.back THEN NULL ELSE live.expires_at END,
+                worker_id = NULL, claim_id = NULL, started_at = NULL,
                 deadline = NULL, cancel_requested = 0, cancel_reason = NULL
   FROM v
  WHERE live.namespace = ?1 AND live.id = v.id AND +live.state = 'running';
