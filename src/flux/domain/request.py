@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from hashlib import blake2b
+from math import isfinite
 from typing import Any, TypeAlias
 
 import msgspec
@@ -116,10 +118,10 @@ def json_problem(raw: bytes, most: int) -> str | None:
         return f"is nested deeper than {MAX_NESTING} levels"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return f"cannot be kept as JSON: {error}"
-    if b"\\u0000" in raw and _has_nul(value):
-        return "has a NUL character, which no store can keep"
     if raw.count(b"[") + raw.count(b"{") > MAX_NESTING and _depth(value) > MAX_NESTING:
         return f"is nested deeper than {MAX_NESTING} levels"
+    if b"\\u0000" in raw and any(isinstance(leaf, str) and "\0" in leaf for leaf in _leaves(value)):
+        return "has a NUL character, which no store can keep"
     return None
 
 
@@ -131,7 +133,7 @@ def encode_value(value: object) -> bytes:
         raise ValueError(f"is nested deeper than {MAX_NESTING} levels") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(str(error)) from None
-    if b"null" in raw and _has_nan(value):
+    if b"null" in raw and any(isinstance(leaf, float) and not isfinite(leaf) for leaf in _leaves(value)):
         raise ValueError("NaN and infinity have no form in JSON")
     return raw
 
@@ -311,24 +313,18 @@ def _decoded(raw: bytes) -> object:
         return None
 
 
-def _has_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, list):
-        return any(_has_nul(item) for item in value)
-    if isinstance(value, dict):
-        return any("\0" in key or _has_nul(item) for key, item in value.items())
-    return False
-
-
-def _has_nan(value: object) -> bool:
-    if isinstance(value, float):
-        return value != value or value in (float("inf"), float("-inf"))
-    if isinstance(value, dict):
-        return any(_has_nan(item) for item in value.values())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return any(_has_nan(item) for item in value)
-    return False
+def _leaves(value: object) -> Iterator[object]:
+    """Every value that holds no others, keys included; without recursion, since depth is the sender's choice."""
+    waiting = [value]
+    while waiting:
+        outer = waiting.pop()
+        if isinstance(outer, dict):
+            yield from outer
+            waiting.extend(outer.values())
+        elif isinstance(outer, (list, tuple, set, frozenset)):
+            waiting.extend(outer)
+        else:
+            yield outer
 
 
 def _depth(value: object) -> int:

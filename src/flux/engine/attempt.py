@@ -131,6 +131,9 @@ class Attempt:
             # What it does from here on counts for nothing: somebody else owns the job.
             self.stop_reason, self.concluded = why, True
         elif self.stop_reason is not None:
+            if why is Stop.TIMEOUT and self.handler.mode is Mode.THREAD:
+                # It was told before, and has used up its time: what was wished then comes true now.
+                self._conclude(self._stopped())
             return
         else:
             self.stop_reason, self.reason = why, reason
@@ -166,11 +169,6 @@ class Attempt:
         """What runs it."""
         return self._task
 
-    @property
-    def held(self) -> bool:
-        """Concluded, but its code still runs and holds the slot."""
-        return self.concluded
-
     # --- running ---
 
     async def _run_async(self) -> None:
@@ -182,8 +180,6 @@ class Attempt:
             ending = endings.of_value(await self.handler.call(context), self._room.max_result)
             if self.stop_reason is Stop.TIMEOUT:
                 ending = self._stopped()
-        except asyncio.CancelledError as error:
-            ending = self._stopped() if self.stop_reason else endings.of_exception(error)
         except BaseException as error:
             ending = self._raised(error)
         if context.leaks:
@@ -201,13 +197,12 @@ class Attempt:
                 await self._room.threads.run(lambda: handler.call(context)), self._room.max_result
             )
         except Raised as raised:
-            error = raised.error
-            if isinstance(error, asyncio.CancelledError) and self.stop_reason:
-                ending = self._stopped()
-            else:
-                ending = endings.of_exception(error, handler.no_retry)
+            ending = self._raised(raised.error)
         except asyncio.CancelledError:
             ending = self._stopped()
+        except BaseException as error:
+            # Not the handler but its value raised, when it was made into JSON.
+            ending = self._raised(error)
         self._end(ending)
 
     async def _run_process(self) -> None:
@@ -223,9 +218,8 @@ class Attempt:
         self._end(ending)
 
     def _raised(self, error: BaseException) -> Ending:
-        if self.stop_reason is Stop.TIMEOUT:
-            return self._stopped()
-        return endings.of_exception(error, self.handler.no_retry)
+        # What it makes of being told to stop (an OSError of the connection that was cut, say) is no failure of its own.
+        return self._stopped() if self.stop_reason else endings.of_exception(error, self.handler.no_retry)
 
     def _stopped(self) -> Ending:
         if self.stop_reason is Stop.TIMEOUT:
@@ -251,15 +245,24 @@ class Attempt:
             self._timer.cancel()
         if self._stubborn is not None:
             self._stubborn.cancel()
-        self._conclude(ending)
-        self._room.over(self)
+        try:
+            self._conclude(ending)
+        finally:
+            self._room.over(self)
 
     def _conclude(self, ending: Ending) -> None:
         if self.concluded:
             return
         self.concluded = True
         self.context.closed = True
-        self._room.conclude(endings.outcome_of(ending, self.job, self._room.random.random()))
+        try:
+            outcome = endings.outcome_of(ending, self.job, self._room.random.random())
+        except Exception as error:
+            # An attempt without an outcome would leave its job running for ever.
+            logger.exception("job %s: its end could not be judged", self.job.id)
+            wrong = endings.failed(ErrorKind.BAD_RESULT, f"the attempt's end could not be judged: {error}")
+            outcome = endings.outcome_of(wrong, self.job, 0.0)
+        self._room.conclude(outcome)
 
     def _conclude_without(self) -> None:
         logger.warning(
@@ -304,12 +307,13 @@ async def run_chunk(attempts: Sequence[Attempt], room: Room) -> None:
             answer: Awaitable[Any] = handler.call_chunk(contexts)
             values = await answer
         results = _of_chunk(values, len(attempts), handler, room.max_result)
-    except asyncio.CancelledError:
-        results = [endings.RELEASED] * len(attempts)
-    except Raised as raised:
-        results = [endings.of_exception(raised.error, handler.no_retry)] * len(attempts)
     except BaseException as error:
-        results = [endings.of_exception(error, handler.no_retry)] * len(attempts)
+        raised = error.error if isinstance(error, Raised) else error
+        told = any(attempt.stop_reason for attempt in attempts)
+        if isinstance(raised, asyncio.CancelledError) and told:
+            results = [endings.RELEASED] * len(attempts)
+        else:
+            results = [endings.of_exception(raised, handler.no_retry)] * len(attempts)
     for attempt, ending in zip(attempts, results, strict=True):
         attempt.settle(ending)
 

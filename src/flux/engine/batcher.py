@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from flux.engine.capture import shared_task
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -18,9 +20,16 @@ class Batcher(Generic[T, R]):
     an exception of ``flush`` itself to all of the batch.
     """
 
-    def __init__(self, flush: Callable[[list[T]], Awaitable[Sequence[R | Exception]]], most: int) -> None:
+    def __init__(
+        self,
+        flush: Callable[[list[T]], Awaitable[Sequence[R | Exception]]],
+        most: int,
+        weight: Callable[[T], int] = lambda _: 1,
+    ) -> None:
+        """``most`` bounds the ``weight`` of a batch, which has at least one item."""
         self._flush = flush
         self._most = most
+        self._weight = weight
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._runner: asyncio.Task[None] | None = None
 
@@ -32,7 +41,7 @@ class Batcher(Generic[T, R]):
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._runner is None:
-            self._runner = asyncio.create_task(self._run())
+            self._runner = shared_task(self._run())
         return await future
 
     async def drain(self) -> None:
@@ -45,13 +54,23 @@ class Batcher(Generic[T, R]):
             # One turn of the loop: callers that are ready in the same instant share the first batch already.
             await asyncio.sleep(0)
             while self._waiting:
-                batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                count = self._fitting()
+                batch, self._waiting = self._waiting[:count], self._waiting[count:]
                 await self._flush_one(batch)
         finally:
             self._runner = None
             for _, future in self._waiting:
                 future.cancel()
             self._waiting.clear()
+
+    def _fitting(self) -> int:
+        room, count = self._most, 0
+        for item, _ in self._waiting:
+            room -= self._weight(item)
+            if count and room < 0:
+                break
+            count += 1
+        return count
 
     async def _flush_one(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

@@ -4,12 +4,15 @@ that it starts and forgets are known."""
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 from collections.abc import Coroutine, Generator
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from flux.engine.context import Context
+
+T = TypeVar("T")
 
 current: ContextVar[Context | None] = ContextVar("flux_attempt", default=None)
 """The attempt whose code is running, in its tasks and its thread."""
@@ -81,7 +84,9 @@ def _escaped(error: BaseException) -> Escaped:
 
 def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
     """Make a task; one that an attempt starts is contained, and remembered with the attempt."""
-    context = current.get()
+    # Whose it is says the context that it runs in: a shared task is started in an empty one.
+    into: contextvars.Context | None = kwargs.get("context")
+    context = current.get() if into is None else into.get(current)
     if context is None:
         return asyncio.Task(coro, loop=loop, **kwargs)
     task = asyncio.Task(Contained(coro) if asyncio.iscoroutine(coro) else coro, loop=loop, **kwargs)
@@ -90,6 +95,11 @@ def task_factory(loop: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> A
     context.leaks.add(task)
     task.add_done_callback(context.leaks.discard)
     return task
+
+
+def shared_task(coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """A task that works for all: whichever handler happened to need it first does not own it, nor end it."""
+    return asyncio.get_running_loop().create_task(coro, context=contextvars.Context())
 
 
 class Capture:

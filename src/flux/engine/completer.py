@@ -7,7 +7,7 @@ import logging
 import threading
 from contextlib import suppress
 
-from flux.domain.errors import DataRefused, Unavailable
+from flux.domain.errors import DataRefused, FluxError
 from flux.domain.job import (
     AttemptOutcome,
     ClaimedJob,
@@ -45,6 +45,7 @@ class Completer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._notes_due = False
+        self._flushes: list[asyncio.Future[None]] = []
         self._fenced = False
 
     # --- the Desk of attempts ---
@@ -73,8 +74,12 @@ class Completer:
             self._loop.call_soon_threadsafe(self._loop.call_later, NOTES_EVERY, self._wake.set)
 
     async def flush(self) -> None:
-        """Write what attempts said so far."""
-        await self._write_notes()
+        """Return when what attempts said so far is stored."""
+        # Written by the one who writes: a handler that is cancelled here must not take the others' remarks along.
+        stored: asyncio.Future[None] = self._loop.create_future()
+        self._flushes.append(stored)
+        self._wake.set()
+        await stored
 
     def now(self) -> int:
         """Wall time, for log lines."""
@@ -119,10 +124,10 @@ class Completer:
             try:
                 while self._outcomes and not self._fenced:
                     await self._write_some()
-                if self._notes_due:
+                if self._notes_due or self._flushes:
                     await self._write_notes()
                 delay = 0.0
-            except Unavailable as error:
+            except FluxError as error:
                 delay = min(2.0, delay * 2 or 0.05)
                 logger.warning(
                     "%d outcomes wait for the store (%s); trying again in %.1f s",
@@ -139,7 +144,7 @@ class Completer:
         batch = self._outcomes[:MOST_AT_ONCE]
         notes = self._last_words(batch)
         if notes:
-            await self._jobs.note(notes)
+            await self._keep(notes)
         states = await self._finish(batch)
         # Only now: until the answer is there, a failing store must find them still waiting.
         del self._outcomes[: len(batch)]
@@ -182,15 +187,24 @@ class Completer:
         with self._lock:
             notes, self._notes = list(self._notes.values()), {}
             self._notes_due = False
-        if not notes:
-            return
+        flushes, self._flushes = self._flushes, []
+        try:
+            if notes:
+                await self._keep(notes)
+        except BaseException:
+            self._flushes = flushes + self._flushes
+            raise
+        for stored in flushes:
+            if not stored.done():
+                stored.set_result(None)
+
+    async def _keep(self, notes: list[Note]) -> None:
+        """Write remarks; what a store that is away did not take is kept for the next time."""
         try:
             await self._jobs.note(notes)
         except DataRefused as error:
-            logger.error(
-                "progress and log lines of %d attempts were refused by the store: %s", len(notes), error
-            )
-        except Unavailable:
+            logger.error("what %d attempts said was refused by the store: %s", len(notes), error)
+        except FluxError:
             with self._lock:
                 for note in notes:
                     self._put_back(note)

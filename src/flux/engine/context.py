@@ -10,10 +10,13 @@ from typing import Any, Protocol
 import msgspec
 
 from flux.domain.job import ClaimedJob, LogLine, Options
-from flux.domain.request import encode_value
+from flux.domain.request import encode_value, json_problem
 
 MOST_LINES = 1000
 """Log lines kept of one attempt; what comes after is counted, not kept."""
+
+MOST_REMARK = 1 << 20
+"""Bytes of a checkpoint or of a progress."""
 
 LONGEST_LINE = 8192
 """Characters kept of one log line."""
@@ -152,15 +155,15 @@ class Context:
 
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
         """Show how far it is: ``progress(30, 100, "resizing")`` or ``progress(0.3)``. Kept within a second."""
-        raw = encode_value({"current": current, "total": total, "message": message})
+        raw = _remark({"current": current, "total": total, "message": message})
         self._desk.note(self.claimed, progress=raw, checkpoint=None, log=None)
 
     def checkpoint(self, value: Any) -> _Stored:
         """Keep a cursor for the next attempt (``last_checkpoint``). Awaited, it returns when it is stored.
 
-        Raises ``ValueError`` when JSON has no form for it.
+        Raises ``ValueError`` when JSON has no form for it, or when it is larger than 1 MiB.
         """
-        raw = encode_value(value)
+        raw = _remark(value)
         self.claimed.checkpoint = raw.decode()
         self._desk.note(self.claimed, progress=None, checkpoint=raw, log=None)
         return _Stored(self._desk)
@@ -187,6 +190,13 @@ class Context:
         if self._cancelled is None:
             self._cancelled = threading.Event()
         return self._cancelled
+
+
+def _remark(value: object) -> bytes:
+    raw = encode_value(value)
+    if problem := json_problem(raw, MOST_REMARK):
+        raise ValueError(problem)
+    return raw
 
 
 def clean(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 
 import msgspec
@@ -67,7 +66,7 @@ def of_exception(error: BaseException, no_retry: tuple[type[BaseException], ...]
     """The end of a handler that raised ``error``: any exception, SystemExit and KeyboardInterrupt included."""
     if isinstance(error, BadArguments):
         return failed(ErrorKind.BAD_ARGUMENTS, str(error))
-    delay = error.delay if isinstance(error, RetryAfter) else None
+    delay = getattr(error, "delay", None) if isinstance(error, RetryAfter) else None
     name = type(error).__name__
     try:
         said = str(error)
@@ -85,7 +84,7 @@ def of_exception(error: BaseException, no_retry: tuple[type[BaseException], ...]
     return Ending(
         AttemptOutcome.FAILED,
         error=_error(ErrorKind.EXCEPTION, message, text),
-        delay=delay,
+        delay=delay if isinstance(delay, int) else None,
         final=bool(no_retry) and isinstance(error, no_retry),
     )
 
@@ -150,11 +149,6 @@ def backoff_of(job: ClaimedJob) -> Backoff:
         return DEFAULT
     raw = msgspec.json.decode(job.options, type=Options).backoff
     return DEFAULT if raw is None else Backoff.parse(msgspec.json.decode(raw))
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Whether asyncio is telling a task to stop."""
-    return isinstance(error, asyncio.CancelledError)
 
 
 def _error(kind: ErrorKind, message: str, trace: str | None = None) -> JobError:

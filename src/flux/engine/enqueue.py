@@ -18,8 +18,8 @@ logger = logging.getLogger("flux.enqueue")
 MOST_AT_ONCE = 10_000
 """The most jobs of one atomic batch."""
 
-GROUP_COMMIT = 500
-"""The most batches that share a commit."""
+GROUP_COMMIT = 10_000
+"""The most jobs that share a commit: a longer one would keep other processes from the store."""
 
 
 class Enqueuer:
@@ -32,7 +32,9 @@ class Enqueuer:
         self._ids = ids
         self._bounds = bounds
         self._depth = depth
-        self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(store.jobs.insert, GROUP_COMMIT)
+        self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(
+            store.jobs.insert, GROUP_COMMIT, len
+        )
 
     def prepare(self, request: JobRequest, at: str = "") -> NewJob:
         """Validate one request. Raises ``Invalid``."""

@@ -64,6 +64,7 @@ class ProcessPool:
                     return RELEASED
                 # One that died before it took the attempt died of something else.
                 if death.taken or turn == MOST_TURNS:
+                    logger.warning("job %s (%s): %s", claimed.id, claimed.type, death)
                     return failed(ErrorKind.CRASHED, str(death))
         raise AssertionError("unreachable")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 import threading
+import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
-from flux.domain.duration import format_duration
 from flux.domain.errors import FluxError, LeaseLost
 from flux.engine.ports import Clock, Leases, Renewal
 
@@ -39,6 +41,8 @@ class Lease:
         self.busy = 0
         self.lost = False
         self._clock = clock
+        # Made in the event loop's thread: where that stands is what a person wants to know when it is stuck.
+        self._loop_thread = threading.get_ident()
         self._last_good = sent
         self._on_orders = on_orders
         self._on_lost = on_lost
@@ -59,18 +63,22 @@ class Lease:
         """Renew until cancelled or lost; runs in a thread of its own, on a connection of its own."""
         pause = self.length / 3 / 1_000_000
         seen, moved_at = self.beats, self._clock.monotonic()
+        said_at = 0
         try:
             while not self.lost:
                 await asyncio.sleep(pause)
                 now = self._clock.monotonic()
                 if self.beats != seen:
-                    seen, moved_at = self.beats, now
+                    seen, moved_at, said_at = self.beats, now, 0
                 if now - moved_at >= self.length:
-                    logger.error(
-                        "the event loop has not moved for %s: renewals stop, so that its jobs are rescued; "
-                        'code that holds the interpreter belongs in isolation="process"',
-                        format_duration(now - moved_at),
-                    )
+                    if now - moved_at >= 2 * said_at:
+                        said_at = now - moved_at
+                        logger.error(
+                            "the event loop has not moved for %.1f s, it stands %s: renewals stop, so that its jobs "
+                            'are rescued; code that holds the interpreter belongs in isolation="process"',
+                            said_at / 1_000_000,
+                            _stands(self._loop_thread),
+                        )
                     pause = self.length / 3 / 1_000_000
                     continue
                 pause = await self._renew(leases, now)
@@ -95,6 +103,17 @@ class Lease:
         if renewal.cancels or renewal.drain:
             self._on_orders(renewal)
         return third
+
+
+def _stands(thread: int) -> str:
+    """Where a thread is in code that is not the standard library's."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return "nowhere"
+    stack = traceback.extract_stack(frame)
+    library = os.path.dirname(os.__file__)
+    theirs = [at for at in stack if not at.filename.startswith((library, "<"))] or stack
+    return f"in {theirs[-1].name} ({theirs[-1].filename} line {theirs[-1].lineno})"
 
 
 class Keeper(Protocol):

@@ -28,11 +28,19 @@ class Patience:
             self._failures += 1
             if self._failures & (self._failures - 1) == 0:
                 self._logger.warning("%s failed %d times in a row: %s", self._duty, self._failures, error)
-            return min(5.0, 0.1 * float(2 ** min(self._failures, 6)))
+            return self._backoff()
+        except Exception:
+            # A defect in one duty must not end the others: said with its trace, and tried again.
+            self._failures += 1
+            self._logger.exception("%s failed by an error of its own", self._duty)
+            return self._backoff()
         if self._failures:
             self._logger.info("%s works again", self._duty)
         self._failures = 0
         return pause
+
+    def _backoff(self) -> float:
+        return min(5.0, 0.1 * float(2 ** min(self._failures, 6)))
 
 
 async def forever(logger: logging.Logger, duty: str, work: Callable[[], Coroutine[Any, Any, float]]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from flux.domain.errors import Unavailable
+from flux.domain.errors import FluxError
 from flux.domain.job import FINAL
+from flux.engine.capture import shared_task
 from flux.engine.ports import Store
 
 LONGEST_SLEEP = 1.0
@@ -25,7 +26,7 @@ class Results:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(job_id, set()).add(future)
         if self._looker is None or self._looker.done():
-            self._looker = asyncio.create_task(self._look())
+            self._looker = shared_task(self._look())
         try:
             async with asyncio.timeout(timeout):
                 await future
@@ -54,7 +55,7 @@ class Results:
             asked = list(self._waiting)
             try:
                 states = await self._store.queries.states(asked)
-            except Unavailable:
+            except FluxError:
                 await asyncio.sleep(LONGEST_SLEEP)
                 continue
             for job_id in asked:

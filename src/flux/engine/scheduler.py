@@ -85,12 +85,12 @@ class Scheduler:
         stopping = asyncio.create_task(self._stopping.wait())
         try:
             done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                error = task.exception()
-                if isinstance(error, NotLeader):
-                    logger.warning("this scheduler leads no more (epoch %d): %s", epoch, error)
-                elif error is not None:
+            errors = [error for task in done if (error := task.exception()) is not None]
+            for error in errors:
+                if not isinstance(error, NotLeader):
                     raise error
+            if errors:
+                logger.warning("this scheduler leads no more (epoch %d): %s", epoch, errors[0])
         finally:
             self.leading = False
             for task in (*tasks, stopping):

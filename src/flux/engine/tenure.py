@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from flux.engine.completer import Completer
 from flux.engine.engine import Engine
 from flux.engine.handler import Handler
 from flux.engine.lease import Keeper, Lease
+from flux.engine.memory import resident
 from flux.engine.ports import Demand, Renewal, WorkerInfo
 from flux.engine.threads import Threads
 from flux.engine.worker_options import Left, WorkerOptions
@@ -72,7 +72,8 @@ class Tenure:
             self._over,
         )
         self._chunks = Chunks(self._room, self._loop)
-        self._running: dict[str, Attempt] = {}
+        self._running: dict[tuple[str, int], Attempt] = {}
+        """By job and claim: a thread past its deadline may still hold a slot when its job is claimed again."""
         self._by_queue: Counter[str] = Counter()
         self._free = asyncio.Event()
         self._free.set()
@@ -86,7 +87,7 @@ class Tenure:
         self._lease: Lease
         self._claimed = 0
         self._in_doubt = False
-        self._claims = 0
+        self._rounds = 0
         self._info = WorkerInfo(
             id=self.worker_id,
             host=host,
@@ -151,7 +152,7 @@ class Tenure:
                 if error is not None and not isinstance(error, LeaseLost):
                     logger.error("worker %s stops by an error of its own", self.worker_id, exc_info=error)
                     raise error
-            return None
+            return self._left
         finally:
             for task in (*duties, leaving):
                 task.cancel()
@@ -159,6 +160,7 @@ class Tenure:
             await self._keeper.stop()
             await self._end_everything()
             self._threads.close()
+            await self._sign_off()
 
     async def _begin(self) -> Lease | None:
         """Register; a store that is away is asked until it answers or the worker is told to leave."""
@@ -195,21 +197,26 @@ class Tenure:
             logger.info("worker %s leaves: waits for %d running jobs", self.worker_id, len(self._running))
         self._chunks.flush()
         await asyncio.wait([claims, *others], return_when=asyncio.FIRST_COMPLETED)
+        if self._in_doubt:
+            with suppress(FluxError):  # then the end of the lease gives them back
+                await self._give_back_unheard()
         grace = 0.0 if self._leave_now else self._options.grace / 1_000_000
         if not await self._unless_broken(self._quiet.wait(), others, grace):
-            return None
+            return self._left
         if self._running:
             logger.info("worker %s hands back %d jobs", self.worker_id, len(self._running))
             await self._hand_back()
         if not await self._unless_broken(self._completer.drained(), others, None):
-            return None
-        await self._keeper.stop()
+            return self._left
+        logger.info("worker %s has left", self.worker_id)
+        return self._left
+
+    async def _sign_off(self) -> None:
+        """End the lease at once, also a lost one: a heartbeat may have got through after the fence."""
         try:
             await self._store.leases.leave(self.worker_id)
         except FluxError as error:
             logger.warning("could not sign off (%s); the lease runs out by itself", error)
-        logger.info("worker %s has left", self.worker_id)
-        return self._left
 
     async def _unless_broken(
         self, wish: Coroutine[Any, Any, Any], duties: list[asyncio.Task[None]], timeout: float | None
@@ -289,6 +296,7 @@ class Tenure:
                 self._in_doubt = True
                 jobs = await self._store.jobs.claim(demand)
                 self._in_doubt = False
+                self._rounds += 1
                 self._start(jobs)
                 await broker.acknowledge(offer, demand, len(jobs))
                 delay = 0.0
@@ -302,7 +310,7 @@ class Tenure:
     async def _give_back_unheard(self) -> None:
         """A claim failed, and nobody knows whether it was committed: hand back what runs here only on paper."""
         for held in await self._store.jobs.held(self.worker_id):
-            if held.job_id in self._running or self._completer.holds(held.job_id):
+            if (held.job_id, held.claim_id) in self._running or self._completer.holds(held.job_id):
                 continue
             logger.warning("job %s was claimed without our hearing of it; it is handed back", held.job_id)
             self._completer.add(
@@ -325,7 +333,6 @@ class Tenure:
             queue: max(0, min(slots, slots if most is None else most - self._by_queue[queue]))
             for queue, most in shares.queues.items()
         }
-        self._claims += 1
         return Demand(
             worker_id=self.worker_id,
             types=self._info.types,
@@ -333,7 +340,7 @@ class Tenure:
             queues=queues,
             every_queue=shares.every,
             hints=hints,
-            lowest_first=self._claims % 10 == 0,
+            lowest_first=self._rounds % 10 == 9,
         )
 
     def _start(self, jobs: list[ClaimedJob]) -> None:
@@ -345,7 +352,7 @@ class Tenure:
         for job in jobs:
             handler = handlers[job.type]
             attempt = Attempt(job, handler, room)
-            running[job.id] = attempt
+            running[job.id, job.claim_id] = attempt
             self._by_queue[job.queue] += 1
             if handler.chunk:
                 self._chunks.add(attempt)
@@ -354,11 +361,12 @@ class Tenure:
         self._lease.busy = len(running)
         if len(running) >= self._options.concurrency:
             self._free.clear()
+            self._chunks.flush()  # no slot is left for what they wait for
         if self._options.max_jobs is not None and self._claimed >= self._options.max_jobs:
             self.leave(Left.RECYCLE)
 
     def _over(self, attempt: Attempt) -> None:
-        del self._running[attempt.job.id]
+        del self._running[attempt.job.id, attempt.job.claim_id]
         self._by_queue[attempt.job.queue] -= 1
         self._lease.busy = len(self._running)
         self._free.set()
@@ -382,10 +390,11 @@ class Tenure:
             await asyncio.sleep(LOOK_FOR_ORDERS)
 
     def _obey(self, orders: Renewal) -> None:
-        for job_id in orders.cancels:
-            attempt = self._running.get(job_id)
-            if attempt is not None:
-                attempt.stop(Stop.CANCEL)
+        if orders.cancels:
+            wanted = set(orders.cancels)
+            for attempt in list(self._running.values()):
+                if attempt.job.id in wanted:
+                    attempt.stop(Stop.CANCEL)
         if orders.drain and self._left is None:
             logger.info("worker %s was asked to drain", self.worker_id)
             self.leave(Left.DRAINED)
@@ -411,7 +420,7 @@ class Tenure:
             await asyncio.Event().wait()
         while True:
             await asyncio.sleep(1.0)
-            used = resident_memory()
+            used = resident()
             if most is not None and used > most:
                 logger.info("worker %s uses %d MB and is recycled", self.worker_id, used >> 20)
                 self.leave(Left.RECYCLE)
@@ -434,12 +443,3 @@ class Tenure:
 def _broken(duty: asyncio.Task[None]) -> BaseException | None:
     """What ended a duty that should not have ended."""
     return duty.exception() if duty.done() and not duty.cancelled() else None
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory; 0 where the system does not tell."""
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

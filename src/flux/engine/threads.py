@@ -18,6 +18,7 @@ class Threads:
         self._most = most
         self._threads = 0
         self._idle = 0
+        self._queued = 0
         self._lock = threading.Lock()
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
 
@@ -40,11 +41,16 @@ class Threads:
                 loop.call_soon_threadsafe(_settle, future, value, error)
 
         with self._lock:
-            if self._idle == 0 and self._threads < self._most:
+            # The call takes its thread here and not when that wakes: of two quick calls the second needs another one.
+            if self._idle > 0:
+                self._idle -= 1
+            elif self._threads < self._most:
                 self._threads += 1
                 threading.Thread(
                     target=self._serve, name=f"flux-handler-{self._threads}", daemon=True
                 ).start()
+            else:
+                self._queued += 1
         self._calls.put(work)
         return future
 
@@ -54,15 +60,13 @@ class Threads:
             self._calls.put(None)
 
     def _serve(self) -> None:
-        while True:
-            with self._lock:
-                self._idle += 1
-            call = self._calls.get()
-            with self._lock:
-                self._idle -= 1
-            if call is None:
-                return
+        while (call := self._calls.get()) is not None:
             call()
+            with self._lock:
+                if self._queued:
+                    self._queued -= 1  # one that found no thread is this one's next
+                else:
+                    self._idle += 1
 
 
 class Raised(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import os
 import sqlite3
 import threading
@@ -69,7 +70,10 @@ class SqliteChanges:
                 room = self._rooms[loop] = _Room(loop)
             room.waiters += 1
         if self._polls and room.poller is None:
-            room.poller = loop.create_task(self._poll(room), name="flux-sqlite-changes")
+            # In a context of its own: it works for all, whoever waited first.
+            room.poller = loop.create_task(
+                self._poll(room), name="flux-sqlite-changes", context=contextvars.Context()
+            )
         return room
 
     def _leave(self, loop: asyncio.AbstractEventLoop, room: _Room) -> None:
