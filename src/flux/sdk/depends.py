@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+from flux.engine.capture import shared_task
 from flux.engine.context import Context
 from flux.sdk.errors import DeclarationError
 from flux.sdk.injection import Injected, Scope
@@ -138,8 +139,8 @@ class WorkerScope:
         """The value, made once however many attempts ask at the same time; a failure is tried again by the next."""
         task = self._made.get(injected.get)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            # A task of its own: the attempt that happened to ask first may be cancelled.
-            task = self._made[injected.get] = asyncio.create_task(self._make(injected))
+            # Nobody's own task: the attempt that happened to ask first may end, and be cancelled.
+            task = self._made[injected.get] = shared_task(self._make(injected))
         return await asyncio.shield(task)
 
     async def _make(self, injected: Injected) -> Any:
