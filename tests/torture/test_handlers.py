@@ -110,6 +110,11 @@ def test_a_child_process_that_dies_takes_nobody_along(house: House) -> None:
     assert "exit code 0" in said[1]
     assert "SIGSEGV" in said[2]
     assert "memory limit of 64MB" in said[3]
+    worker.says(
+        f"job {dead[0].id} (exits): the handler's process ended with exit code 7",
+        f"job {dead[2].id} (segfaults): the handler's process was killed by signal 11 (SIGSEGV)",
+        "the process of bomb is replaced: it ran out of memory",
+    )
 
 
 def test_a_handler_that_never_yields_is_taken_over_by_another_worker(house: House) -> None:
@@ -117,7 +122,7 @@ def test_a_handler_that_never_yields_is_taken_over_by_another_worker(house: Hous
     stuck = house.worker(ROGUES, FLUX_LEASE="1s")
     beside = house.submit("patient")
     house.running(beside)
-    job_id = house.submit("never_yields", {"seconds": 6})
+    job_id = house.submit("never_yields", {"seconds": 4})
     house.until(lambda: (house.demo / "never_yields.once").exists(), "the loop to be stuck")
     heir = house.worker(ROGUES, FLUX_LEASE="1s")
     job = house.ended(job_id, 8.0)
@@ -127,10 +132,12 @@ def test_a_handler_that_never_yields_is_taken_over_by_another_worker(house: Hous
     house.until(lambda: house.job(beside).worker_id == heir.worker_ids[0], "the neighbour to run again")
     stuck.says(
         "the event loop has not moved for",
+        "it stands in never_yields (",
         "renewals stop, so that its jobs are rescued",
         'belongs in isolation="process"',
         "it goes on under a new id",
     )
     assert house.job(job_id) == job
+    assert stuck.log.count("has not moved") <= 2
     stuck.send(signal.SIGTERM)
     assert stuck.ended() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -56,7 +57,7 @@ def test_a_job_that_kills_its_workers_ends_dead_and_says_so(house: House) -> Non
     leader = house.leader()
     job_id = house.submit("sleep", {"seconds": 60}, max_retries=1)
     for _ in range(2):
-        worker = house.worker()
+        worker = house.worker(FLUX_LEASE="1s")
         house.running(job_id)
         worker.kill()
         house.until(lambda: house.state(job_id) != "running", "the rescue", RESCUED)
@@ -157,8 +158,6 @@ def test_a_supervisor_that_is_killed_leaves_no_workers_behind(house: House) -> N
     children = supervisor.children()
     victim = children[0]
     # One worker is killed: another one starts.
-    import os
-
     os.kill(victim, signal.SIGKILL)
     supervisor.says(f"worker process {victim} ended with signal 9 (Killed); another one starts in 0.5 s")
     until(lambda: supervisor.log.count(" takes jobs: ") == 3, "a third worker")

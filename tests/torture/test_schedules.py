@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -45,11 +44,9 @@ def check(house: House, schedule_id: str, ticks: list[datetime]) -> None:
     assert occurrences == []
 
 
-@pytest.mark.parametrize("command", ["up", "dev"])
-def test_two_of_everything_fire_each_second_once(house: House, command: str) -> None:
-    flags = ["--no-reload"] if command == "dev" else []
-    first, rest = house.up(*flags, command=command)
-    second, other = house.up(*flags, command=command)
+def test_two_of_everything_fire_each_second_once(house: House) -> None:
+    first, rest = house.up()
+    second, other = house.up("--no-reload", command="dev")
     # A handful of schedulers besides.
     more = [house.scheduler() for _ in range(2)]
     schedule = every_second(rest)
@@ -64,12 +61,9 @@ def test_two_of_everything_fire_each_second_once(house: House, command: str) -> 
     assert house.witnessed("ticks") == {"tick": len(ticks)}
     leaders = [p for p in (first, second, *more) if "this scheduler leads" in p.log]
     assert len(leaders) == 1
-    # Both took part, or at least could: they see the same jobs.
-    ids = [
-        json.loads(json.dumps(r.call("GET", "/api/v1/jobs?limit=5")[2]))["jobs"][0]["id"]
-        for r in (rest, other)
-    ]
-    assert ids[0] == ids[1]
+    # They see the same jobs.
+    seen = [each.call("GET", "/api/v1/jobs?limit=1")[2]["jobs"] for each in (rest, other)]
+    assert seen[0] == seen[1]
 
 
 def test_no_second_is_lost_or_repeated_when_the_leader_is_killed(house: House) -> None:
@@ -85,7 +79,7 @@ def test_no_second_is_lost_or_repeated_when_the_leader_is_killed(house: House) -
         "another leader",
         LEASE + 3.0,
     )
-    until(lambda: len(fired(house, schedule)) >= 7, "the missed seconds, and more")
+    until(lambda: len(fired(house, schedule)) >= 6, "the missed seconds, and more")
     assert rest.call("POST", "/api/v1/schedules/tick/pause")[0] == 200
     until(
         lambda: not house.rows("SELECT 1 FROM live WHERE state IN ('running', 'available')"),

@@ -18,7 +18,7 @@ ROGUES = "tests.torture.rogues:flux"
 
 def test_a_frozen_worker_loses_its_job_and_goes_on_under_a_new_id(house: House) -> None:
     house.leader()
-    frozen = house.worker()
+    frozen = house.worker(FLUX_LEASE="1s")
     job_id = house.submit("sleep", {"seconds": 1.5})
     thread_id = house.submit("block", {"seconds": 1.5})
     house.running(job_id)

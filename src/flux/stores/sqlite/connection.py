@@ -223,8 +223,10 @@ class Link:
             return self._locked(self._patience)
         self.rollback()
         self.drop()
+        # "disk I/O error" is all that SQLite says; the name tells a read from a write from a lock.
+        name = f", {error.sqlite_errorname}" if _primary(error) == sqlite3.SQLITE_IOERR else ""
         return Unavailable(
-            f"The database {self.path} {_AWAY.get(_primary(error), 'cannot be used')} ({error})."
+            f"The database {self.path} {_AWAY.get(_primary(error), 'cannot be used')} ({error}{name})."
         )
 
     def truncate_wal(self) -> None:
