@@ -8,8 +8,8 @@ import pytest
 from flux.domain.duration import MINUTE, SECOND
 from flux.domain.errors import LeaseLost
 from flux.domain.job import JobState, Options
-from flux.engine.ports import Store
-from tests.conformance.store.lab import LEASE, START, Lab, SteeredClock
+from flux.engine.ports import Note, Store
+from tests.conformance.store.lab import LEASE, LONG, START, Lab, SteeredClock
 
 
 async def claimed_ids(lab: Lab, slots: int = 100, **demand: object) -> list[str]:
@@ -186,6 +186,32 @@ async def test_a_job_that_was_started_in_time_and_given_back_does_not_expire(
     await lab.promote()
     assert await store.duties.expire(await lab.lead(), 10) == 0
     assert await claimed_ids(lab) == [claimed.id]
+
+
+async def test_documents_of_every_size_are_read_as_they_were_given(lab: Lab, store: Store) -> None:
+    await lab.worker(lease=LONG)
+    payloads = [f'"{"é" * size}"'.encode() for size in (0, 10, 65_533, 65_534, 65_535, 1_000_000)]
+    ids = [await lab.add(payload=payload) for payload in payloads]
+    checkpoint = f'"{"c" * 200_000}"'.encode()
+    first = await lab.claim(hints=(ids[1],))
+    note = Note(job_id=ids[1], claim_id=first[0].claim_id, attempt=1, checkpoint=checkpoint)
+    await store.jobs.note([note])
+    await lab.finish(first[0], JobState.AVAILABLE)
+    claimed = await lab.claim()
+    assert [(job.id, job.payload.encode()) for job in claimed] == list(zip(ids, payloads, strict=True))
+    assert [job.checkpoint for job in claimed] == [None, checkpoint.decode(), None, None, None, None]
+
+
+async def test_what_is_too_much_for_one_claim_is_left_for_the_next(lab: Lab) -> None:
+    """However large payloads are, a worker has them in its memory a few at a time."""
+    await lab.worker(lease=LONG)
+    payload = f'"{"x" * 33_000_000}"'.encode()
+    ids = [await lab.add(payload=payload) for _ in range(2)]
+    seen: list[str] = []
+    while claimed := await lab.claim():
+        assert [len(job.payload) for job in claimed] == [len(payload)]
+        seen += [job.id for job in claimed]
+    assert seen == ids
 
 
 async def test_a_paused_queue_gives_nothing(lab: Lab, store: Store) -> None:

@@ -22,6 +22,13 @@ _hinted = decoder(list[tuple[int, str, str]])
 
 _FEW_LANES = 4
 
+INLINE = 65_536
+"""Characters of a payload or checkpoint that are read with those of the other jobs."""
+
+MOST = 64_000_000
+"""Characters of the longer ones that one claim takes, and at most as many of the shorter ones; a job that is longer
+by itself is claimed all the same."""
+
 
 class Claim:
     """One claim: a demand, met at one instant of the store's clock under a fresh fence."""
@@ -41,17 +48,32 @@ class Claim:
         ids = self._from_hints(connection) if hinted else self._by_policy(connection)
         if not ids:
             return []
-        chosen = json_text(ids)
-        text = one_value(
-            connection, SQL["read_claimed"], (self._namespace, chosen, self._claim_id, self._now)
-        )
-        jobs: list[ClaimedJob] = _jobs(text)
+        jobs = self._read(connection, ids)
+        chosen = json_text([job.id for job in jobs])
         connection.execute(
             SQL["mark_running"], (self._namespace, chosen, demand.worker_id, self._claim_id, self._now)
         )
         events = EventLog(self._namespace, self._now)
         events.jobs("running", [(job.id, job.type, job.queue) for job in jobs])
         events.write(connection)
+        return jobs
+
+    def _read(self, connection: sqlite3.Connection, ids: list[str]) -> list[ClaimedJob]:
+        """The jobs with their documents; without those for whose documents there is no room in this claim."""
+        inline = min(INLINE, MOST // len(ids))
+        values = (self._namespace, json_text(ids), self._claim_id, self._now, inline)
+        found: list[ClaimedJob] = _jobs(one_value(connection, SQL["read_claimed"], values))
+        jobs: list[ClaimedJob] = []
+        taken = 0
+        for job in found:
+            if job.payload == "" or job.checkpoint == "":
+                size: int = one_value(connection, SQL["size_of_claimed"], (self._namespace, job.id))
+                if taken + size > MOST and jobs:
+                    continue
+                taken += size
+                row = connection.execute(SQL["read_documents"], (self._namespace, job.id)).fetchone()
+                job.payload, job.checkpoint = row
+            jobs.append(job)
         return jobs
 
     def _under_lease(self, lease_until: int | None) -> None:

@@ -51,13 +51,26 @@ SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
            AND l.type IN (SELECT value FROM json_each(?4))
            AND (l.expires_at IS NULL OR l.expires_at > ?5 OR l.attempt > 0));
 
--- What the handlers need, in the order of the ids, in the order of ClaimedJob's fields.
+-- What the handlers need, in the order of the ids, in the order of ClaimedJob's fields. Documents longer than ?5 are
+-- read by themselves: all in one text could be more than SQLite (or the worker) can hold.
 -- name: read_claimed
-SELECT json_group_array(json_array(l.id, ?3, l.type, l.queue, l.priority, l.payload, l.attempt + 1, l.attempt_limit,
-           l.timeout, l.options, l.created_at, l.run_at, ?4, l.schedule_id, l.workflow_id, p.checkpoint))
+SELECT json_group_array(json_array(l.id, ?3, l.type, l.queue, l.priority,
+           CASE WHEN length(l.payload) <= ?5 THEN l.payload ELSE '' END, l.attempt + 1, l.attempt_limit,
+           l.timeout, l.options, l.created_at, l.run_at, ?4, l.schedule_id, l.workflow_id,
+           CASE WHEN length(p.checkpoint) <= ?5 THEN p.checkpoint WHEN p.checkpoint IS NOT NULL THEN '' END))
   FROM json_each(?2) j CROSS JOIN live l
   LEFT JOIN progress p ON p.namespace = ?1 AND p.job_id = l.id
  WHERE l.namespace = ?1 AND l.id = j.value;
+
+-- name: size_of_claimed
+SELECT length(l.payload) + coalesce(length(p.checkpoint), 0)
+  FROM live l LEFT JOIN progress p ON p.namespace = ?1 AND p.job_id = l.id
+ WHERE l.namespace = ?1 AND l.id = ?2;
+
+-- name: read_documents
+SELECT l.payload, p.checkpoint
+  FROM live l LEFT JOIN progress p ON p.namespace = ?1 AND p.job_id = l.id
+ WHERE l.namespace = ?1 AND l.id = ?2;
 
 -- name: mark_running
 UPDATE live SET state = 'running', attempt = attempt + 1, worker_id = ?3, claim_id = ?4, started_at = ?5,
