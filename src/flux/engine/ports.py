@@ -259,8 +259,11 @@ class Duties(Protocol):
         """Available jobs of a type that nobody knows -> ``dead`` (kind ``unknown_type``)."""
         ...
 
-    async def prune(self, epoch: int, retention: Retention, limit: int) -> int:
-        """Forget finished jobs past retention, and keys, events, rollups and workers past theirs."""
+    async def prune(self, epoch: int, retention: Retention, limit: int) -> bool:
+        """Forget finished jobs past retention, and keys, events, rollups and workers past theirs.
+
+        Up to ``limit`` jobs at once, and of the others a like chunk: True when there may be more to forget.
+        """
         ...
 
     async def sample_depth(self, epoch: int) -> None:

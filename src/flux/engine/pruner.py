@@ -10,6 +10,7 @@ from flux.engine.ports import Retention, Store
 logger = logging.getLogger("flux.pruner")
 
 CHUNK = 1000
+BREATH = 0.02
 REST = 30.0
 """Seconds between two sweeps when nothing is left to do."""
 
@@ -25,10 +26,8 @@ class Pruner:
         """Prune until cancelled. Raises ``NotLeader``."""
 
         async def work() -> float:
-            pruned = await self._store.duties.prune(epoch, self._retention, CHUNK)
-            if pruned:
-                logger.debug("%d rows past retention were forgotten", pruned)
+            more = await self._store.duties.prune(epoch, self._retention, CHUNK)
             # A breath between chunks: jobs that run matter more than old ones that leave.
-            return 0.02 if pruned >= CHUNK else REST
+            return BREATH if more else REST
 
         await forever(logger, "pruning", work)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
-from flux.domain.job import Idempotency, JobState, LogLine
+from flux.domain.job import Idempotency, JobState, LogLine, Uniqueness
 from flux.engine.ports import Note, Retention, Store
 from tests.conformance.store.lab import LONG, START, Lab, SteeredClock
 
 KEEP_ALL = Retention(succeeded=None, dead=None, cancelled=None, most=None)
 
 
-async def prune(lab: Lab, retention: Retention, limit: int = 1000) -> int:
-    """Prune until nothing is left to forget; how much was in all."""
+async def prune(lab: Lab, retention: Retention, limit: int = 1000) -> None:
+    """Prune until nothing is left to forget."""
     epoch = lab.epoch or await lab.lead()
-    total = 0
     for _ in range(1000):
-        count = await lab.store.duties.prune(epoch, retention, limit)
-        if not count:
-            return total
-        total += count
+        if not await lab.store.duties.prune(epoch, retention, limit):
+            return
     raise AssertionError("pruning does not come to an end")
 
 
@@ -64,7 +61,7 @@ async def test_in_small_steps(lab: Lab, store: Store, clock: SteeredClock) -> No
         await lab.finish(claimed, JobState.SUCCEEDED)
     clock.advance(HOUR)
     retention = Retention(succeeded=MINUTE, dead=None, cancelled=None, most=None)
-    await store.duties.prune(await lab.lead(), retention, 3)
+    assert await store.duties.prune(await lab.lead(), retention, 3)
     assert len(await lab.every_id()) == 7
     await prune(lab, retention, 3)
     assert await lab.every_id() == []
@@ -158,3 +155,66 @@ async def test_a_worker_with_running_jobs_is_not_forgotten_before_its_jobs_are_r
     await prune(lab, Retention(succeeded=0, dead=0, cancelled=0, most=0))
     assert await lab.rescue() == 1
     assert await lab.state(claimed.id) == JobState.RETRYING
+
+
+async def test_whatever_there_is_too_much_of_it_says_so(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    """Keys and events outnumber jobs: a pass that leaves any of them is no reason to rest."""
+    epoch = await lab.lead()
+    await lab.insert(
+        *[lab.job(idempotency=Idempotency(key=f"k{n}", fingerprint="f", ttl=1)) for n in range(5)]
+    )
+    clock.advance(MINUTE)
+    assert [await store.duties.prune(epoch, KEEP_ALL, 2) for _ in range(3)] == [True, True, False]
+    for n in range(50):
+        await lab.add(unique=Uniqueness(key=f"u{n}", states=("available",), period=1))
+    clock.advance(2 * HOUR)
+    passes = 1
+    while await store.duties.prune(epoch, KEEP_ALL, 2):
+        passes += 1
+    assert passes > 20
+    assert await lab.all_events() == []
+
+
+async def test_a_period_outlives_the_job_that_began_it(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    unique = Uniqueness(key="k", states=("available", "running", "succeeded"), period=HOUR)
+    done = await lab.ended(JobState.SUCCEEDED, unique=unique)
+    clock.advance(MINUTE)
+    await prune(lab, Retention(succeeded=None, dead=None, cancelled=None, most=0))
+    assert await lab.state(done) is None
+    [again] = await lab.insert(lab.job(unique=unique))
+    assert (again.id, again.how, again.state) == (done, "duplicate", JobState.SUCCEEDED)
+    assert (again.created_at, again.run_at) == (START, START)
+    clock.advance(HOUR)
+    [again] = await lab.insert(lab.job(unique=unique))
+    assert again.how == "created"
+
+
+async def test_a_forgotten_job_that_had_given_up_its_period_holds_nothing(
+    lab: Lab, clock: SteeredClock
+) -> None:
+    await lab.worker(lease=LONG)
+    unique = Uniqueness(key="k", states=("available", "running", "succeeded"), period=HOUR)
+    await lab.ended(JobState.DEAD, unique=unique)
+    clock.advance(MINUTE)
+    await prune(lab, Retention(succeeded=0, dead=0, cancelled=0, most=None))
+    [again] = await lab.insert(lab.job(unique=unique))
+    assert again.how == "created"
+
+
+async def test_a_duplicates_key_goes_with_the_job_it_stands_for(lab: Lab, clock: SteeredClock) -> None:
+    await lab.worker(lease=LONG)
+    unique = Uniqueness(key="u", states=("available", "running"))
+    claimed = await lab.running(unique=unique)
+    short, long = Idempotency(key="k", fingerprint="f"), Idempotency(key="l", fingerprint="f", ttl=DAY)
+    for key in (short, long):
+        [answer] = await lab.insert(lab.job(unique=unique, idempotency=key))
+        assert (answer.id, answer.how) == (claimed.id, "duplicate")
+    await lab.finish(claimed, JobState.SUCCEEDED)
+    clock.advance(HOUR)
+    await prune(lab, Retention(succeeded=MINUTE, dead=None, cancelled=None, most=None))
+    [answer] = await lab.insert(lab.job(idempotency=long))
+    assert (answer.id, answer.how, answer.state) == (claimed.id, "replayed", JobState.SUCCEEDED)
+    # Another request under the key would be a conflict as long as anything of it is kept.
+    [answer] = await lab.insert(lab.job(idempotency=Idempotency(key="k", fingerprint="other")))
+    assert answer.how == "created"

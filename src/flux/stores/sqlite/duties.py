@@ -169,7 +169,7 @@ class SqliteDuties:
 
     # --- keeping house ----------------------------------------------------------------------------------------
 
-    async def prune(self, epoch: int, retention: Retention, limit: int) -> int:
+    async def prune(self, epoch: int, retention: Retention, limit: int) -> bool:
         """See the port. What takes long to count is counted beside the writer."""
 
         def count(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -19,10 +19,14 @@ EVENTS_FOR = HOUR
 EVENTS_SIZE = 64_000_000
 """Events are kept for an hour, but never more than this (bytes): at thousands of jobs a second an hour is gigabytes."""
 
+_EVENTS_AT_ONCE = 8_000_000
+"""Bytes of events that one chunk forgets: few large ones take as long as many small ones."""
+
 _KEEP_STATS = 7 * DAY
 _FORGET = (
     "remember_states",
     "forget_idempotency",
+    "remember_holders",
     "forget_uniqueness",
     "forget_occurrences",
     "forget_attempts",
@@ -33,7 +37,6 @@ _FORGET = (
 
 _ids = decoder(list[str])
 _oldest = decoder(list[tuple[int, str]])
-_sizes = decoder(list[tuple[int, int]])
 
 
 def surplus(connection: sqlite3.Connection, namespace: str, retention: Retention) -> int:
@@ -58,8 +61,8 @@ def prune(
     limit: int,
     excess: int,
     too_large: int,
-) -> int:
-    """One chunk of everything; the number of jobs that were forgotten."""
+) -> bool:
+    """One chunk of everything; whether some of it may have more to come."""
     ids = _aged(connection, namespace, now, retention, limit)
     if excess > len(ids) and len(ids) < limit:
         ids = _and_oldest(connection, namespace, ids, min(excess, limit))
@@ -67,13 +70,14 @@ def prune(
         text = json_text(ids)
         for statement in _FORGET:
             values: tuple[object, ...] = (namespace, text)
-            connection.execute(SQL[statement], (*values, now) if statement == "remember_states" else values)
+            connection.execute(SQL[statement], (*values, now) if statement.startswith("remember") else values)
+    more = len(ids) >= limit
     for statement in ("expired_idempotency", "expired_uniqueness"):
-        connection.execute(SQL[statement], (namespace, now, limit))
-    _events(connection, now, limit, too_large)
-    _statistics(connection, namespace, now)
+        more |= connection.execute(SQL[statement], (namespace, now, limit)).rowcount >= limit
+    more |= _events(connection, now, limit, too_large)
+    more |= _statistics(connection, namespace, now)
     connection.execute(SQL["forget_workers"], (namespace, now - HOUR))
-    return len(ids)
+    return more
 
 
 def _aged(
@@ -106,25 +110,27 @@ def _and_oldest(connection: sqlite3.Connection, namespace: str, ids: list[str], 
     return list(chosen)
 
 
-def _events(connection: sqlite3.Connection, now: int, limit: int, too_large: int) -> None:
-    last: int | None = one_value(connection, SQL["old_events"], (now - EVENTS_FOR, limit))
-    if too_large:
-        freed = 0
-        for sequence, size in _sizes(one_value(connection, SQL["oldest_events"], (limit,))):
-            if freed >= too_large:
-                break
-            freed += size
-            last = max(last or 0, sequence)
-    if last is not None:
-        connection.execute(SQL["forget_events"], (last,))
+def _events(connection: sqlite3.Connection, now: int, limit: int, too_large: int) -> bool:
+    """A batch of changes is one event, and a job of its own three: so several times as many as of jobs."""
+    limit *= 10
+    values = (now - EVENTS_FOR, too_large, limit, _EVENTS_AT_ONCE)
+    last, count, size = connection.execute(SQL["old_events"], values).fetchone()
+    if last is None:
+        return False
+    connection.execute(SQL["forget_events"], (last,))
+    return bool(count >= limit or size >= _EVENTS_AT_ONCE)
 
 
-def _statistics(connection: sqlite3.Connection, namespace: str, now: int) -> None:
+def _statistics(connection: sqlite3.Connection, namespace: str, now: int) -> bool:
     """Of counts an hour goes at a time; of depths every second, then every tenth, then one a minute is kept."""
+    more = False
     for oldest, forget in (("oldest_rollup", "forget_rollups"), ("oldest_depth", "forget_depths")):
         slot: int | None = one_value(connection, SQL[oldest], (namespace,))
         if slot is not None and slot < now - _KEEP_STATS:
-            connection.execute(SQL[forget], (namespace, min(slot + HOUR, now - _KEEP_STATS)))
+            until = min(slot + HOUR, now - _KEEP_STATS)
+            connection.execute(SQL[forget], (namespace, until))
+            more |= until < now - _KEEP_STATS
     for after, step in ((10 * MINUTE, 10 * SECOND), (DAY, MINUTE)):
         until = now - after
         connection.execute(SQL["thin_depths"], (namespace, until - 10 * MINUTE, until, step))
+    return more

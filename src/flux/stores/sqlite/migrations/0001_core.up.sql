@@ -90,16 +90,22 @@ CREATE TABLE idempotency (
     run_at      INTEGER,
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
+-- A job has its own key and those of its duplicates: all go with it.
+CREATE INDEX idempotency_job ON idempotency (namespace, job_id);
 CREATE INDEX idempotency_expiry ON idempotency (namespace, expires_at) WHERE expires_at IS NOT NULL;
 
 -- states is a JSON list. A row stands only while its job is in one of them; it is not taken away by the job's end,
--- which therefore costs nothing, but replaced by the next job with the key.
+-- which therefore costs nothing, but replaced by the next job with the key. The last three stand for a job that is
+-- forgotten before the key's time is over.
 CREATE TABLE uniqueness (
     namespace  TEXT    NOT NULL,
     key        TEXT    NOT NULL,
     job_id     TEXT    NOT NULL,
     states     TEXT    NOT NULL,
     expires_at INTEGER,
+    state      TEXT,
+    created_at INTEGER,
+    run_at     INTEGER,
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
 CREATE INDEX uniqueness_expiry ON uniqueness (namespace, expires_at) WHERE expires_at IS NOT NULL;

@@ -13,7 +13,7 @@ SELECT json_group_array(json_array(d.id, d.state, d.type, d.queue, d.unique_key,
               LEFT JOIN done o ON o.namespace = ?1 AND o.id = u.job_id
              WHERE u.namespace = ?1 AND u.key = d.unique_key AND u.job_id <> d.id
                AND (u.expires_at IS NULL OR u.expires_at > ?3)
-               AND instr(u.states, '"' || coalesce(l.state, o.state) || '"') > 0)))
+               AND instr(u.states, '"' || coalesce(l.state, o.state, u.state) || '"') > 0)))
   FROM json_each(?2) j CROSS JOIN done d
  WHERE d.namespace = ?1 AND d.id = j.value;
 

@@ -31,14 +31,14 @@ VALUES {rows};
 
 -- Who holds the keys, while it holds them.
 -- name: find_unique
-SELECT json_group_array(json_array(u.key, u.job_id, coalesce(l.state, d.state),
-           coalesce(l.created_at, d.created_at), coalesce(l.run_at, d.run_at)))
+SELECT json_group_array(json_array(u.key, u.job_id, coalesce(l.state, d.state, u.state),
+           coalesce(l.created_at, d.created_at, u.created_at), coalesce(l.run_at, d.run_at, u.run_at)))
   FROM json_each(?2) k
  CROSS JOIN uniqueness u ON u.namespace = ?1 AND u.key = k.value
   LEFT JOIN live l ON l.namespace = ?1 AND l.id = u.job_id
   LEFT JOIN done d ON d.namespace = ?1 AND d.id = u.job_id
  WHERE (u.expires_at IS NULL OR u.expires_at > ?3)
-   AND instr(u.states, '"' || coalesce(l.state, d.state) || '"') > 0;
+   AND instr(u.states, '"' || coalesce(l.state, d.state, u.state) || '"') > 0;
 
 -- name: hold_unique
 -- row: (?1, *, *, *, *)

@@ -13,24 +13,28 @@ SELECT json_group_array(json_array(finished_at, id)) FROM (
     SELECT finished_at, id FROM done INDEXED BY done_finished
      WHERE namespace = ?1 AND state = ?2 ORDER BY finished_at LIMIT ?3);
 
--- A key that is held longer than its job remembers how that ended.
+-- A key that is held longer than its job remembers how that ended. Keys are found by their job: a duplicate's key is on
+-- no job's row.
 -- name: remember_states
 UPDATE idempotency SET state = (SELECT d.state FROM done d WHERE d.namespace = ?1 AND d.id = idempotency.job_id)
- WHERE namespace = ?1 AND expires_at > ?3
-   AND key IN (SELECT d.idempotency_key FROM json_each(?2) j CROSS JOIN done d
-                WHERE d.namespace = ?1 AND d.id = j.value AND d.idempotency_key IS NOT NULL)
-   AND job_id IN (SELECT value FROM json_each(?2));
+ WHERE namespace = ?1 AND job_id IN (SELECT value FROM json_each(?2)) AND +expires_at > ?3;
 
 -- name: forget_idempotency
 DELETE FROM idempotency
- WHERE namespace = ?1 AND expires_at IS NULL
-   AND key IN (SELECT d.idempotency_key FROM json_each(?2) j CROSS JOIN done d
-                WHERE d.namespace = ?1 AND d.id = j.value AND d.idempotency_key IS NOT NULL)
+ WHERE namespace = ?1 AND job_id IN (SELECT value FROM json_each(?2)) AND +expires_at IS NULL;
+
+-- A period goes on without the job that began it.
+-- name: remember_holders
+UPDATE uniqueness SET (state, created_at, run_at) = (
+        SELECT d.state, d.created_at, d.run_at FROM done d WHERE d.namespace = ?1 AND d.id = uniqueness.job_id)
+ WHERE namespace = ?1 AND +expires_at > ?3
+   AND key IN (SELECT d.unique_key FROM json_each(?2) j CROSS JOIN done d
+                WHERE d.namespace = ?1 AND d.id = j.value AND d.unique_key IS NOT NULL)
    AND job_id IN (SELECT value FROM json_each(?2));
 
 -- name: forget_uniqueness
 DELETE FROM uniqueness
- WHERE namespace = ?1
+ WHERE namespace = ?1 AND +expires_at IS NULL
    AND key IN (SELECT d.unique_key FROM json_each(?2) j CROSS JOIN done d
                 WHERE d.namespace = ?1 AND d.id = j.value AND d.unique_key IS NOT NULL)
    AND job_id IN (SELECT value FROM json_each(?2));
@@ -67,16 +71,17 @@ DELETE FROM uniqueness
    AND key IN (SELECT key FROM uniqueness INDEXED BY uniqueness_expiry
                 WHERE namespace = ?1 AND expires_at IS NOT NULL AND expires_at <= ?2 LIMIT ?3);
 
--- The newest of the oldest events that are too old.
+-- The last of the oldest events to forget, their number and size: those before an instant, and as many as make so many
+-- bytes too many; not more at once than so many rows, nor (but for the last of them) so many bytes.
 -- name: old_events
-SELECT max(sequence) FROM (SELECT sequence, at FROM events ORDER BY sequence LIMIT ?2) WHERE at < ?1;
+SELECT max(sequence), count(*), max(before + size) FROM (
+    SELECT sequence, at, size, sum(size) OVER (ORDER BY sequence) - size AS before
+      FROM (SELECT sequence, at, size FROM events ORDER BY sequence LIMIT ?3))
+ WHERE before < ?4 AND (at < ?1 OR before < ?2);
 
 -- Sizes stand before the items, so that this reads no overflow page.
 -- name: size_of_events
 SELECT coalesce(sum(size), 0) FROM events;
-
--- name: oldest_events
-SELECT json_group_array(json_array(sequence, size)) FROM (SELECT sequence, size FROM events ORDER BY sequence LIMIT ?1);
 
 -- name: forget_events
 DELETE FROM events WHERE sequence <= ?1;
