@@ -391,6 +391,15 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
+def pending(pid: int, number: int) -> bool:
+    """Whether a signal that was sent to a process has not been taken yet."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    masks = [
+        int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))
+    ]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
 def _processes() -> Iterable[tuple[int, int]]:
     """(process, its parent) of all that run."""
     for entry in Path("/proc").iterdir():

@@ -156,6 +156,17 @@ def test_read_only(house: House) -> None:
     assert len(process.worker_ids) == 1
     assert "Traceback" not in process.log
 
+    # Nor does anybody start on such a file.
+    process.kill()
+    run("chattr", "+i", house.file)
+    try:
+        late = house.start("scheduler")
+        assert late.ended() == 3
+    finally:
+        run("chattr", "-i", house.file)
+    (line,) = late.log.splitlines()
+    assert line.startswith(f"Error: The database {house.file} is read-only")
+
 
 @pytest.fixture
 def small(house: House) -> Iterator[Callable[[], None]]:

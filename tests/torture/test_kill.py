@@ -200,6 +200,7 @@ def test_kills_at_random_moments_lose_and_repeat_nothing(house: House, seed: int
         *((house.start("scheduler"), "scheduler") for _ in range(2)),
     ]
     accepted: dict[str, str] = {}
+    killed_at: dict[str, float] = {}
     ids: list[str] = []
     for number in range(8):
         batch = [kinds(random, number * 50 + n) for n in range(50)]
@@ -214,7 +215,9 @@ def test_kills_at_random_moments_lose_and_repeat_nothing(house: House, seed: int
         until(lambda: time.monotonic() >= until_then, "the next moment", 2.0)  # noqa: B023
         index = random.randrange(len(staff))
         victim, role = staff[index]
+        killed = time.time()
         victim.kill()
+        killed_at |= dict.fromkeys(victim.worker_ids, killed)
         staff[index] = (
             house.start(*(("worker", "--concurrency", 5) if role == "worker" else ("scheduler",))),
             role,
@@ -222,6 +225,10 @@ def test_kills_at_random_moments_lose_and_repeat_nothing(house: House, seed: int
     house.all_ended(45.0)
     house.audit(ids, accepted)
     assert len(ids) == 400
+    # Whatever was killed, and the leader with it: what ran was taken back in time, and from the dead only.
+    lost = house.rows("SELECT worker_id, finished_at FROM attempts WHERE outcome = 'lost'")
+    late = {worker_id: at / 1e6 - killed_at[worker_id] for worker_id, at in lost}
+    assert all(seconds <= RESCUED for seconds in late.values()), late
     # No restarted process wrote a traceback, whatever it found.
     for process, _ in staff:
         assert "Traceback" not in process.log, process.tail

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.torture.house import LEASE, House, Process, alive, until
+from tests.torture.house import LEASE, House, Process, alive, pending, until
 
 pytestmark = pytest.mark.torture
 
@@ -140,6 +140,18 @@ def test_asked_twice_a_worker_leaves_at_once(house: House) -> None:
     for job_id in jobs:
         job = house.job(job_id)
         assert (job.state, job.attempt, job.attempts[-1].outcome) == ("available", 0, "released")
+
+
+def test_asked_twice_a_worker_leaves_even_while_its_loop_is_stuck(house: House) -> None:
+    """The event loop never comes to hear the signals: the second one counts all the same."""
+    worker = house.worker(ROGUES, FLUX_LEASE="30s")
+    house.submit("never_yields", {"seconds": 60})
+    house.until(lambda: (house.demo / "never_yields.once").exists(), "the loop to be stuck")
+    worker.send(signal.SIGTERM)
+    # Two signals of one kind that wait at the same time are one: the first must have been taken.
+    until(lambda: not pending(worker.pid, signal.SIGTERM), "the first signal to arrive")
+    at_once(worker, 1.5)
+    worker.says("the end is held up by")
 
 
 def test_asked_twice_up_leaves_at_once_past_a_stream_and_a_wait(house: House) -> None:

@@ -52,15 +52,21 @@ class Scheduler:
         """Lead whenever nobody else does, until stopped. Survives a store that is away."""
         duties = self._engine.store.duties
         pause = self._options.lease / 3_000_000
+        failures = 0
         try:
             while not self._stopping.is_set():
                 try:
                     epoch = await duties.lead(self._holder, self._options.lease)
+                    failures = 0
                     if epoch is not None:
                         await self._lead(epoch)
                         continue
                 except FluxError as error:
-                    logger.warning("the scheduler waits for the store (%s)", error)
+                    failures += 1
+                    if failures & (failures - 1) == 0:
+                        logger.warning(
+                            "the scheduler waits for the store, for the %d. time (%s)", failures, error
+                        )
                 await self._sleep(min(pause, 1.0))
         finally:
             if not self._engine.closing:
@@ -74,7 +80,7 @@ class Scheduler:
         self.leading = True
         engine, options = self._engine, self._options
         loops = [
-            Promoter(engine.store, engine.ids, engine.random, options.interval).run(epoch),
+            Promoter(engine.store, engine.clock, engine.random, options.interval).run(epoch),
             Rescuer(engine.store, options.interval, options.grace).run(epoch),
             UnknownTypes(engine.store, engine.clock, options.unknown_type_wait, options.interval).run(epoch),
             Sampler(engine.store).run(epoch),

@@ -151,7 +151,9 @@ class Database:
         if threads:
             try:
                 await asyncio.get_running_loop().run_in_executor(None, _join, threads)
-            except RuntimeError:  # the interpreter is ending and starts no threads any more: then nobody else waits
+            except (
+                RuntimeError
+            ):  # the interpreter is ending and starts no threads any more: then nobody else waits
                 _join(threads)
         elif self.inline:
             self._writer.drop()
@@ -268,7 +270,15 @@ class Database:
 
 
 def _nothing(connection: sqlite3.Connection) -> None:
-    """Begin and commit: shows that the file can be written to."""
+    """Write, without changing anything: shows that the file can be written to.
+
+    ``BEGIN IMMEDIATE`` alone does not: on a file that was opened read-only SQLite makes it a reading transaction.
+    """
+    exists = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'flux_migrations'"
+    ).fetchone()[0]
+    if exists:
+        connection.execute("DELETE FROM flux_migrations WHERE 0")
 
 
 def _join(threads: list[threading.Thread]) -> None:
