@@ -78,9 +78,9 @@ class JobService:
             occurrence, how = await self._schedules.from_job(request, job)
             return Submitted(await self.get(occurrence), how)
         (inserted,) = await self._enqueuer.insert([job])
-        if inserted.how != "created":
-            return Submitted(await self.get(inserted.id), inserted.how)
-        return Submitted(as_job(job, inserted), "created")
+        stored = None if inserted.how == "created" else await self._store.queries.get(inserted.id)
+        # A key may be held longer than its job is kept: then what is known of that is what was asked for, and its end.
+        return Submitted(stored or as_job(job, inserted), inserted.how)
 
     async def submit_many(self, requests: list[JobRequest]) -> list[Inserted]:
         """Accept a batch in one transaction, all or none; answers are in the same order."""
