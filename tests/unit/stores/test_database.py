@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flux.domain.errors import Unavailable
+from flux.domain.errors import DataRefused, Unavailable
 from flux.stores.sqlite.database import Database
 
 LOOK = 0.03  # longer than the database's look at its file
@@ -81,9 +81,50 @@ async def test_an_exception_undoes_its_own_work_only(database: Database) -> None
     )
     assert answers[0] == answers[3] == 1
     assert isinstance(answers[1], LookupError)
-    assert isinstance(answers[2], sqlite3.IntegrityError)
+    assert isinstance(answers[2], DataRefused)
     rows = await database.read(lambda c: c.execute("SELECT a FROM t").fetchall())
     assert rows == [(1,), (3,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ("INSERT INTO nowhere VALUES (1)", ()),
+        ("SELECT zeroblob(1000000001)", ()),
+        ("SELECT json_extract('{', '$')", ()),
+        ("SELECT ?", ()),
+        ("SELECT ?", (2**64,)),
+        ("SELECT ?", ("\ud800",)),
+        ("SELECT ?", (object(),)),
+    ],
+    ids=lambda statement: f"{statement[0][:20]}-{statement[1]!r:.10}",
+)
+async def test_what_the_driver_raises_leaves_as_our_own(
+    database: Database, statement: tuple[str, tuple[object, ...]]
+) -> None:
+    def fails(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (9)")
+        connection.execute(*statement).fetchall()
+
+    answers = await asyncio.gather(database.write(add(1)), database.write(fails), return_exceptions=True)
+    assert answers[0] == 1
+    assert isinstance(answers[1], DataRefused)
+    with pytest.raises(Unavailable):
+        await database.read(lambda c: c.execute(*statement).fetchall())
+    assert await database.read(count) == 1
+
+
+async def test_want_of_memory_is_unavailable_and_then_all_is_well(database: Database) -> None:
+    def starves(connection: sqlite3.Connection, first: str = "INSERT INTO t VALUES (9)") -> None:
+        connection.execute(first)
+        raise MemoryError
+
+    with pytest.raises(Unavailable, match="want of memory"):
+        await database.write(starves)
+    with pytest.raises(Unavailable, match="want of memory"):
+        await database.read(lambda c: starves(c, "SELECT 1"))
+    assert await database.read(count) == 0
+    assert await database.write(add(1)) == 1
 
 
 async def test_a_lock_is_waited_for(database: Database, path: str) -> None:

@@ -29,17 +29,19 @@ _AWAY = {
 }
 
 
-def _primary(error: sqlite3.Error) -> int:
+def _primary(error: Exception) -> int:
     """The primary result code; 0 where the error came from the Python side."""
+    if isinstance(error, MemoryError):  # what the driver makes of SQLITE_NOMEM
+        return sqlite3.SQLITE_NOMEM
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: Exception) -> bool:
     """Whether somebody else holds the lock."""
     return _primary(error) in _BUSY
 
 
-def is_away(error: sqlite3.Error) -> bool:
+def is_away(error: Exception) -> bool:
     """Whether the file itself cannot be used now, so that this says nothing about the data of a statement."""
     return _primary(error) in _AWAY or is_busy(error)
 
@@ -217,16 +219,19 @@ class Link:
     def _raise(self, error: sqlite3.Error) -> NoReturn:
         raise self.explain(error) from error
 
-    def explain(self, error: sqlite3.Error) -> Unavailable:
+    def explain(self, error: Exception) -> Unavailable:
         """One sentence with the file and the cause. The connection is opened anew unless it was only locked."""
         if is_busy(error):
             return self._locked(self._patience)
         self.rollback()
         self.drop()
         # "disk I/O error" is all that SQLite says; the name tells a read from a write from a lock.
-        name = f", {error.sqlite_errorname}" if _primary(error) == sqlite3.SQLITE_IOERR else ""
+        name = (
+            f", {getattr(error, 'sqlite_errorname', '')}" if _primary(error) == sqlite3.SQLITE_IOERR else ""
+        )
+        cause = str(error) or type(error).__name__
         return Unavailable(
-            f"The database {self.path} {_AWAY.get(_primary(error), 'cannot be used')} ({error}{name})."
+            f"The database {self.path} {_AWAY.get(_primary(error), 'cannot be used')} ({cause}{name})."
         )
 
     def truncate_wal(self) -> None:

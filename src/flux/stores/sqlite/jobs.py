@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from random import Random
-from typing import TypeVar
 
 from flux.domain.errors import DataRefused, FluxError
 from flux.domain.ids import new_claim_id
@@ -18,11 +17,9 @@ from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.ending import SQL as FINISH
 from flux.stores.sqlite.ending import Ending, cancelled_error, end, keep_logs, standing
 from flux.stores.sqlite.events import EventLog
-from flux.stores.sqlite.inserting import REFUSED, Inserter, has_keys, refused
 from flux.stores.sqlite.inserting import SQL as INSERT
+from flux.stores.sqlite.inserting import Inserter, has_keys
 from flux.stores.sqlite.sql import decoder, one_value
-
-T = TypeVar("T")
 
 _held = decoder(list[Held])
 
@@ -65,7 +62,7 @@ class SqliteJobs:
             inserter.events.write(connection)
             return answers
 
-        return await self._write(work)
+        return await self._database.write(work)
 
     async def claim(self, demand: Demand) -> list[ClaimedJob]:
         """See the port."""
@@ -91,7 +88,7 @@ class SqliteJobs:
         def work(connection: sqlite3.Connection) -> list[JobState | None]:
             return self._finish(connection, outcomes)
 
-        return await self._write(work)
+        return await self._database.write(work)
 
     def _finish(self, connection: sqlite3.Connection, outcomes: Sequence[Outcome]) -> list[JobState | None]:
         now = self._database.now()
@@ -147,19 +144,19 @@ class SqliteJobs:
                 [(note.job_id, note.attempt, note.logs) for note in ours if note.logs],
             )
 
-        await self._write(work)
+        await self._database.write(work)
 
     # --- people's verbs ---------------------------------------------------------------------------------------
 
     async def cancel(self, ids: Sequence[str], reason: str | None) -> list[Changed]:
         """See the port."""
-        return await self._write(
+        return await self._database.write(
             lambda connection: editing.cancel(connection, self._namespace, self._database.now(), ids, reason)
         )
 
     async def retry(self, ids: Sequence[str]) -> list[Changed]:
         """See the port."""
-        return await self._write(
+        return await self._database.write(
             lambda connection: editing.retry(connection, self._namespace, self._database.now(), ids)
         )
 
@@ -172,14 +169,7 @@ class SqliteJobs:
                 INSERT.many["insert_queues"].run(connection, (self._namespace,), [(change.queue,)])
             return changed
 
-        return await self._write(work)
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """A write whose data may be refused; nothing of it is applied then."""
-        try:
-            return await self._database.write(work)
-        except REFUSED as error:
-            raise refused(error) from error
+        return await self._database.write(work)
 
 
 def _text(document: bytes | None) -> str | None:

@@ -8,10 +8,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-from flux.domain.errors import Unavailable
+from flux.domain.errors import DataRefused, Unavailable
 from flux.stores.sqlite.connection import Link, is_away
 
 T = TypeVar("T")
+
+DRIVER = (sqlite3.Error, MemoryError, OverflowError, UnicodeError)
+"""What the driver raises, for a value already when it is bound. Nobody outside knows these: they leave as our own."""
 Work = Callable[[sqlite3.Connection], T]
 
 
@@ -54,7 +57,7 @@ def transact(link: Link, entries: Sequence[Entry]) -> bool:
         return connection.total_changes != before
     except Unavailable as error:
         _fail(entries, error)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, MemoryError) as error:
         _fail(entries, link.explain(error))
     except BaseException as error:  # a thread that died would leave every caller waiting
         _fail(entries, error)
@@ -72,8 +75,12 @@ def look(link: Link, entry: Entry) -> None:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        entry.error = link.explain(error) if is_away(error) else error
+    except DRIVER as error:
+        if is_away(error):
+            entry.error = link.explain(error)
+        else:
+            entry.error = Unavailable(f"The database {link.path} could not answer: {error}.")
+            entry.error.__cause__ = error
     except BaseException as error:
         entry.error = error
 
@@ -100,10 +107,12 @@ def _resolve(entries: Iterable[Entry]) -> None:
 def _run(connection: sqlite3.Connection, entry: Entry) -> None:
     try:
         entry.value = entry.work(connection)
-    except sqlite3.Error as error:
+    except DRIVER as error:
         if is_away(error):
             raise
-        entry.error = error
+        # Whatever else a statement fails for is in what it was given, or in the rows that it met.
+        entry.error = DataRefused(f"The database refused a row: {error}.")
+        entry.error.__cause__ = error
     except BaseException as error:
         entry.error = error
 
