@@ -46,7 +46,7 @@ class StoreBroker:
                 # Wake-ups are a help and no promise: after a long silence the next call looks anyway.
                 self.look_again(worker)
                 return None
-        self._looking[worker] = version
+        _remember(self._looking, worker, version)
         return _LOOK
 
     async def acknowledge(self, offer: Offer, demand: Demand, claimed: int) -> None:
@@ -55,9 +55,7 @@ class StoreBroker:
         if claimed >= demand.slots:
             self.look_again(demand.worker_id)
             return
-        while len(self._looked) >= _WORKERS:  # ids are new at each lapse; the oldest are gone
-            self._looked.pop(next(iter(self._looked)))
-        self._looked[demand.worker_id] = version
+        _remember(self._looked, demand.worker_id, version)
 
     def look_again(self, worker_id: str) -> None:
         """There may be more without any further change."""
@@ -66,3 +64,11 @@ class StoreBroker:
     async def health(self) -> str | None:
         """As well as the store."""
         return None
+
+
+def _remember(versions: dict[str, int], worker_id: str, version: int) -> None:
+    """Ids are new at each lapse of a lease: of those that never come again only so many are kept."""
+    versions.pop(worker_id, None)
+    while len(versions) >= _WORKERS:
+        versions.pop(next(iter(versions)))
+    versions[worker_id] = version

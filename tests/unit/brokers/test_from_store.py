@@ -90,3 +90,15 @@ async def test_workers_look_for_themselves() -> None:
     assert await broker.receive(demand("two"), 1) is not None
     await broker.publish([])
     assert await broker.health() is None
+
+
+async def test_workers_that_lapsed_leave_little_behind() -> None:
+    broker = StoreBroker(Steered())
+    for number in range(3000):
+        worker = f"w{number}"
+        offer = await broker.receive(demand(worker), 1)
+        assert offer is not None
+        if number % 2:
+            await broker.acknowledge(offer, demand(worker), 0)
+    assert len(broker._looking) < 500
+    assert len(broker._looked) < 500
