@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from flux.domain.duration import DAY, SECOND
+from flux.domain.duration import DAY, HOUR, SECOND
 from flux.domain.errors import NotLeader
 from flux.domain.job import JobState
 from flux.engine.ports import Duties, Retention, Store
@@ -101,3 +101,27 @@ async def test_of_many_candidates_one_leads(lab: Lab, clock: SteeredClock) -> No
         epochs = await asyncio.gather(*[store.duties.lead(f"s{n}", LEASE) for n, store in enumerate(handles)])
         assert len([epoch for epoch in epochs if epoch is not None]) == 1
         clock.advance(LEASE + 1)
+
+
+async def test_a_clock_that_was_set_back_leaves_nobody_leading_for_longer_than_a_lease(
+    store: Store, clock: SteeredClock
+) -> None:
+    first = await store.duties.lead("gone", LEASE)
+    clock.advance(-HOUR)
+    await store.duties.lead("b", LEASE)
+    clock.advance(LEASE + 1)
+    second = await store.duties.lead("b", LEASE)
+    assert first is not None
+    assert second is not None
+    assert second > first
+
+
+async def test_a_leader_that_lives_leads_on_when_the_clock_is_set_back(
+    store: Store, clock: SteeredClock
+) -> None:
+    epoch = await store.duties.lead("a", LEASE)
+    clock.advance(-HOUR)
+    for _ in range(5):
+        assert await store.duties.lead("b", LEASE) is None
+        assert await store.duties.lead("a", LEASE) == epoch
+        clock.advance(LEASE // 3)

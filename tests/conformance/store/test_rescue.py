@@ -178,3 +178,22 @@ async def test_notes_survive_a_rescue(lab: Lab, store: Store, clock: SteeredCloc
     await lab.promote()
     await lab.worker("w2")
     assert (await lab.claim_one("w2")).checkpoint == '{"row":3}'
+
+
+async def test_a_clock_that_was_set_back_keeps_no_lost_worker_alive(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.worker("gone")
+    lost = await lab.running("gone")
+    await lab.worker("w2")
+    held = await lab.running("w2")
+    clock.advance(-DAY)
+    await lab.rescue()
+    await store.leases.renew("w2", LEASE, 1)
+    clock.advance(LEASE - 1)
+    await store.leases.renew("w2", LEASE, 1)
+    assert await lab.rescue() == 0
+    clock.advance(2)
+    assert await lab.rescue() == 1
+    assert await lab.state(lost.id) == JobState.RETRYING
+    assert await lab.state(held.id) == JobState.RUNNING
