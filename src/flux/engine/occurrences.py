@@ -7,6 +7,7 @@ from random import Random
 import msgspec
 
 from flux.domain.duration import format_duration, format_instant
+from flux.domain.errors import Conflict
 from flux.domain.ids import IdSource
 from flux.domain.job import NewJob
 from flux.domain.request import Bounds, JobRequest, validate
@@ -20,13 +21,23 @@ _spec = msgspec.json.Decoder(ScheduleSpec)
 
 
 def read_spec(schedule: Schedule) -> ScheduleSpec:
-    """The rule and the policies of a stored schedule, paused as the row says."""
-    return msgspec.structs.replace(_spec.decode(schedule.spec), paused=schedule.paused)
+    """The rule and the policies of a stored schedule, paused as the row says.
+
+    Raises ``Conflict`` when this program cannot read it: its zone has left the time zone data, a newer one wrote it.
+    """
+    try:
+        spec = _spec.decode(schedule.spec)
+    except msgspec.DecodeError as error:
+        raise Conflict(f"the stored rule of {schedule.name!r} cannot be read here: {error}") from error
+    return msgspec.structs.replace(spec, paused=schedule.paused)
 
 
 def job_of(spec: ScheduleSpec, schedule_id: str, job_id: str) -> NewJob:
-    """A job as the schedule makes them, to run at once."""
-    request = msgspec.json.decode(msgspec.json.encode(spec.job), type=JobRequest)
+    """A job as the schedule makes them, to run at once. Raises ``Conflict`` when it cannot be read here."""
+    try:
+        request = msgspec.json.decode(msgspec.json.encode(spec.job), type=JobRequest)
+    except msgspec.DecodeError as error:
+        raise Conflict(f"the stored job of {spec.name!r} cannot be read here: {error}") from error
     job = validate(request, job_id, _NO_BOUNDS)
     job.schedule_id = schedule_id
     return job
@@ -59,6 +70,8 @@ def plan_occurrence(due: DueOccurrence, ids: IdSource, random: Random) -> Occurr
 
     Exactly one occurrence follows, the earliest that has to run or be waited for. When that one is late too, it comes
     due at once and is planned in its turn: so one commit never carries a year of missed minutes.
+
+    One that a person moved runs at the time it was given: early it stands for its fire time, late it was not missed.
     """
     schedule = due.schedule
     if schedule is None:
@@ -66,10 +79,14 @@ def plan_occurrence(due: DueOccurrence, ids: IdSource, random: Random) -> Occurr
     if schedule.paused:
         return OccurrencePlan(run=False, reason="schedule paused")
     spec = read_spec(schedule)
-    fires, later = spec.fires_due(due.fire_at, due.now, 2)
-    runs = bool(fires) and fires[0] == due.fire_at
-    if runs:
-        fires = fires[1:]
+    if due.fire_at > due.now or (due.run_at is not None and due.run_at > due.fire_at + spec.jitter):
+        runs = spec.next_after(due.fire_at - 1) == due.fire_at
+        fires, later = spec.fires_due(due.fire_at + 1, due.now, 1)
+    else:
+        fires, later = spec.fires_due(due.fire_at, due.now, 2)
+        runs = bool(fires) and fires[0] == due.fire_at
+        if runs:
+            fires = fires[1:]
     next_at = fires[0] if fires else later
     following = () if next_at is None else (occurrence_of(spec, schedule.id, next_at, ids, random),)
     if not runs:

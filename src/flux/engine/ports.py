@@ -185,13 +185,18 @@ class Leases(Protocol):
 
 
 class DueOccurrence(msgspec.Struct, frozen=True):
-    """An occurrence that has come due: its job, its schedule (None: deleted), and whether an earlier one lives."""
+    """An occurrence that has come due: its job, its schedule (None: deleted), and whether an earlier one lives.
+
+    ``run_at`` is when its job was to start, which people may change; None when only what follows is asked for, since
+    the job of ``fire_at`` is gone or goes its own way (``job_id`` may be "" then).
+    """
 
     job_id: str
     fire_at: int
     schedule: Schedule | None
     previous_alive: bool
     now: int
+    run_at: int | None = None
 
 
 class OccurrencePlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,7 +242,13 @@ class Duties(Protocol):
     async def promote_due(
         self, epoch: int, limit: int, plan: Callable[[DueOccurrence], OccurrencePlan]
     ) -> Promoted:
-        """``scheduled``/``retrying`` -> ``available`` for what is due, by age; occurrences go by ``plan`` (pure)."""
+        """``scheduled``/``retrying`` -> ``available`` for what is due, by age; occurrences go by ``plan`` (pure).
+
+        What follows is ``scheduled``, however late it is: it is planned in its turn. A schedule whose next occurrence
+        is gone, moved or started early goes on at ``next_fire_at`` nevertheless. When all that follows has its
+        occurrence already, the plan is asked what comes after that. A plan that raises cancels its occurrence and
+        pauses its schedule, with a note that begins with ``PARKED``; everything else goes on.
+        """
         ...
 
     async def expire(self, epoch: int, limit: int) -> int:
@@ -274,8 +285,16 @@ class Duties(Protocol):
 # --- schedules and queues ---------------------------------------------------------------------------------------
 
 
+PARKED = "Paused by Flux, which could not plan it: "
+"""How the note of a schedule begins that promotion has paused; what it said before follows on the next line."""
+
+
 class Schedule(msgspec.Struct, kw_only=True):
-    """A stored schedule. ``spec`` is the JSON of ``ScheduleSpec``; ``version`` counts its changes."""
+    """A stored schedule. ``spec`` is the JSON of ``ScheduleSpec``; ``version`` counts its changes.
+
+    A ``next_fire_at`` without a ``next_job_id`` is a fire time that has its occurrence already: promotion goes on from
+    it when it comes. Both are None when nothing follows any more.
+    """
 
     id: str
     name: str
@@ -298,7 +317,8 @@ class Schedules(Protocol):
         """Create or replace by name, and replace its pending occurrence, in one transaction.
 
         ``expect`` is the version it must have (0: must not exist yet; None: whatever); else ``Conflict``. When an
-        occurrence for the same fire time already exists nothing is added: two processes never make it twice.
+        occurrence for the same fire time already exists nothing is added: two processes never make it twice. The answer
+        has no ``next_job_id`` then.
         """
         ...
 

@@ -9,7 +9,7 @@ from random import Random
 from flux.domain.ids import IdSource
 from flux.engine.loops import Patience
 from flux.engine.occurrences import plan_occurrence
-from flux.engine.ports import DueOccurrence, OccurrencePlan, Store
+from flux.engine.ports import Clock, DueOccurrence, OccurrencePlan, Store
 
 logger = logging.getLogger("flux.promoter")
 
@@ -21,10 +21,11 @@ CLOSEST = 0.005
 class Promoter:
     """Sleeps until the next thing is due; woken by changes, since they may be due earlier."""
 
-    def __init__(self, store: Store, ids: IdSource, random: Random, interval: int) -> None:
+    def __init__(self, store: Store, clock: Clock, random: Random, interval: int) -> None:
         self._store = store
-        self._ids = ids
-        self._random = random
+        # Of its own: the store asks for plans in a thread of its own, and neither may be shared between threads.
+        self._random = Random(random.getrandbits(64))
+        self._ids = IdSource(clock.now, self._random)
         self._longest = interval / 1_000_000
 
     async def run(self, epoch: int) -> None:

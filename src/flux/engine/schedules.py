@@ -13,22 +13,25 @@ from flux.domain.errors import Conflict, Invalid, NotFound
 from flux.domain.ids import IdSource
 from flux.domain.job import Inserted, NewJob
 from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest
-from flux.domain.schedule import ScheduleSpec
+from flux.domain.schedule import Once, ScheduleSpec
 from flux.engine.enqueue import Enqueuer
 from flux.engine.occurrences import first_occurrence, job_of, occurrence_of, read_spec
-from flux.engine.ports import Schedule, Store
+from flux.engine.ports import PARKED, Schedule, Store
 from flux.engine.schedule_request import JOB_FIELDS, ScheduleRequest, patched, validate_schedule, written
 
 UPCOMING = 5
 LATEST = 20
 _TRIES = 5
+_HELD = 1000
+"""Of how many fire times we look up whether they are taken; past that, promotion goes on by itself."""
 
 
 class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     """A schedule as people see it. ``request`` is what would make it; ``rule`` says in words when it fires.
 
     ``upcoming`` are the next fire times (µs; of a paused one those it would have), ``latest`` the newest occurrences
-    that are past: (fire time, job id, state), newest first; None in lists.
+    that are past: (fire time, job id, state), newest first; None in lists. When the stored rule cannot be read here,
+    ``readable`` is false, ``rule`` says why, and ``spec`` has only the name.
     """
 
     schedule: Schedule
@@ -36,11 +39,15 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     upcoming: list[int]
     latest: list[tuple[int, str, str]] | None = None
+    readable: bool = True
 
     @property
     def request(self) -> dict[str, object]:
         """The fields of ``POST /schedules`` that make this schedule."""
-        return written(self.spec, self.schedule.note)
+        fields = written(self.spec, self.schedule.note)
+        if not self.readable:
+            del fields["at"]  # of the rule that stands in for it
+        return fields
 
 
 class ScheduleService:
@@ -166,7 +173,7 @@ class ScheduleService:
             after = page[-1].name
             for schedule in page:
                 gone = schedule.declared and schedule.name not in names
-                if gone and read_spec(schedule).job.get("type") in types:
+                if gone and _type_of(schedule) in types:
                     await self._store.schedules.delete(schedule.name)
 
     # --- inside -------------------------------------------------------------------------------------------------
@@ -178,12 +185,20 @@ class ScheduleService:
                 new, version = self._new(spec, note), 0
                 new.declared = True
             else:
-                # Paused or resumed since by a person: what the code says is only how it began.
-                wanted = msgspec.structs.replace(spec, paused=old.paused)
-                if old.declared and read_spec(old) == wanted:
+                # Paused or resumed since by a person: what the code says is only how it began. What Flux itself has
+                # paused because it could not read it goes on, since now it can.
+                parked = old.paused and _is_parked(old.note)
+                wanted = msgspec.structs.replace(spec, paused=spec.paused if parked else old.paused)
+                if old.declared and not parked and _says(old, wanted):
                     return
                 version = old.version
-                new = msgspec.structs.replace(old, spec=msgspec.json.encode(wanted), declared=True)
+                new = msgspec.structs.replace(
+                    old,
+                    spec=msgspec.json.encode(wanted),
+                    paused=wanted.paused,
+                    note=_unparked(old.note),
+                    declared=True,
+                )
             try:
                 await self._put(new, version)
                 return
@@ -196,13 +211,11 @@ class ScheduleService:
             old = await self._find(name)
             if old.paused == paused and (note is None or note == old.note):
                 return await self._view(old)
-            spec = msgspec.structs.replace(read_spec(old), paused=paused)
-            new = msgspec.structs.replace(
-                old,
-                spec=msgspec.json.encode(spec),
-                paused=paused,
-                note=old.note if note is None else note,
-            )
+            # The row says whether it is paused, so the rule stays as it is: even one that cannot be read is paused.
+            if not paused:
+                read_spec(old)  # refused now rather than parked later
+            kept = old.note if paused else _unparked(old.note)
+            new = msgspec.structs.replace(old, paused=paused, note=kept if note is None else note)
             try:
                 return await self._view(await self._put(new, old.version))
             except Conflict:
@@ -213,18 +226,18 @@ class ScheduleService:
         """Store it with the occurrence it waits for."""
         pending = first_occurrence(schedule, await self._store.now(), self._ids, self._random)
         stored = await self._store.schedules.put(schedule, pending, expect)
+        if pending is None or stored.next_job_id is not None:
+            return stored
+        # The fire time came between our look at the clock and the commit, and was taken up; or the clock was set back
+        # and many were. Wait for the next that is free. Should that be taken meanwhile, promotion goes on from it.
+        assert pending.options.fire_at is not None
         spec = read_spec(schedule)
-        for _ in range(_TRIES):
-            if pending is None or stored.next_job_id is not None:
-                break
-            # The fire time came between our look at the clock and the commit, and was taken up: wait for the next.
-            assert pending.options.fire_at is not None
-            fire_at = spec.next_after(pending.options.fire_at)
-            pending = (
-                None if fire_at is None else occurrence_of(spec, stored.id, fire_at, self._ids, self._random)
-            )
-            stored = await self._store.schedules.put(stored, pending, stored.version)
-        return stored
+        held = {fire_at for fire_at, _, _ in await self._store.schedules.occurrences(stored.id, _HELD)}
+        free = spec.next_after(pending.options.fire_at)
+        while free is not None and free in held:
+            free = spec.next_after(free)
+        pending = None if free is None else occurrence_of(spec, stored.id, free, self._ids, self._random)
+        return await self._store.schedules.put(stored, pending, stored.version)
 
     def _new(self, spec: ScheduleSpec, note: str | None) -> Schedule:
         return Schedule(
@@ -256,10 +269,39 @@ class ScheduleService:
 
 
 def _view(schedule: Schedule, now: int) -> ScheduleView:
-    spec = read_spec(schedule)
+    try:
+        spec = read_spec(schedule)
+    except Conflict as error:
+        # One that cannot be read must not hide the others; people see which one it is, and why.
+        stand_in = ScheduleSpec(name=schedule.name, rule=Once(0), job={"type": "?"}, paused=schedule.paused)
+        return ScheduleView(schedule=schedule, spec=stand_in, rule=str(error), upcoming=[], readable=False)
     return ScheduleView(
         schedule=schedule, spec=spec, rule=spec.rule.describe(), upcoming=spec.upcoming(now, UPCOMING)
     )
+
+
+def _says(schedule: Schedule, wanted: ScheduleSpec) -> bool:
+    try:
+        return read_spec(schedule) == wanted
+    except Conflict:
+        return False
+
+
+def _type_of(schedule: Schedule) -> str | None:
+    """The type of its jobs; None when it cannot be read: then it may be anybody's."""
+    try:
+        return read_spec(schedule).job.get("type")
+    except Conflict:
+        return None
+
+
+def _is_parked(note: str | None) -> bool:
+    return note is not None and note.startswith(PARKED)
+
+
+def _unparked(note: str | None) -> str | None:
+    """A note without what Flux wrote on its first line."""
+    return note.partition("\n")[2] or None if note is not None and _is_parked(note) else note
 
 
 def _name_for(request: JobRequest, job: NewJob) -> str:

@@ -9,7 +9,7 @@ import pytest
 from flux.domain.duration import HOUR, MINUTE, SECOND
 from flux.domain.errors import Conflict
 from flux.domain.job import JobState, NewJob, Options
-from flux.engine.ports import DueOccurrence, OccurrencePlan, Schedule, Store
+from flux.engine.ports import PARKED, Change, DueOccurrence, OccurrencePlan, Schedule, Store
 from tests.conformance.store.lab import LONG, START, Lab, SteeredClock
 
 
@@ -343,6 +343,161 @@ async def test_an_occurrence_that_a_person_moved_or_cancelled(
     assert schedule is not None
     assert schedule.next_job_id is not None, "nothing follows any more"
     assert await lab.state(schedule.next_job_id) == JobState.SCHEDULED
+
+
+async def test_one_that_a_person_put_off_holds_nothing_up(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    pending = occurrence(lab, START + MINUTE)
+    await store.schedules.put(rule(), pending, 0)
+    assert (await store.jobs.change(pending.id, Change(run_at=START + HOUR))).done
+    assert await store.duties.next_due() == START + MINUTE
+    clock.advance(MINUTE)
+    planner = Planner(lab)
+    assert await lab.promote(planner) == 0
+    assert [(due.fire_at, due.run_at) for due in planner.asked] == [(START + MINUTE, None)]
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert schedule.next_fire_at == START + 2 * MINUTE
+    assert await lab.state(pending.id) == JobState.SCHEDULED
+    clock.advance(HOUR)
+    planner = Planner(lab)
+    await lab.promote(planner)
+    assert (START + MINUTE, START + HOUR) in [(due.fire_at, due.run_at) for due in planner.asked]
+    assert await lab.state(pending.id) == JobState.AVAILABLE
+
+
+async def test_what_jitter_delays_was_not_put_off(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    pending = lab.job(run_at=START + 90 * SECOND, options=Options(fire_at=START + MINUTE))
+    await store.schedules.put(rule(spec=b'{"jitter":60000000}'), pending, 0)
+    clock.advance(MINUTE)
+    planner = Planner(lab)
+    await lab.promote(planner)
+    assert planner.asked == []
+    assert await store.duties.next_due() == START + 90 * SECOND
+
+
+async def test_one_that_a_person_started_early_holds_nothing_up(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    """Cancelled and retried it is available, and nobody takes it."""
+    pending = occurrence(lab, START + MINUTE)
+    await store.schedules.put(rule(), pending, 0)
+    await store.jobs.cancel([pending.id], None)
+    await store.jobs.retry([pending.id])
+    clock.advance(MINUTE)
+    planner = Planner(lab)
+    await lab.promote(planner)
+    clock.advance(MINUTE)
+    await lab.promote(planner)
+    assert [due.previous_alive for due in planner.asked] == [False, True]
+    assert len(await lab.every_id()) == 3
+
+
+async def test_what_follows_late_is_planned_too(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    """So that the policies are asked, and that it has a successor however long it runs."""
+    await lab.worker(lease=LONG)
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(10 * MINUTE + SECOND)
+    asked: list[int] = []
+
+    def newest(due: DueOccurrence) -> OccurrencePlan:
+        asked.append(due.fire_at)
+        late = due.fire_at < START + 10 * MINUTE
+        following = START + 10 * MINUTE if late else due.fire_at + MINUTE
+        return OccurrencePlan(run=not late, following=(occurrence(lab, following),))
+
+    # At the same instant, or it might be missed in its turn.
+    assert await lab.promote(newest) == 1
+    assert asked == [START + MINUTE, START + 10 * MINUTE]
+    claimed = await lab.claim_one()
+    assert (await lab.get(claimed.id)).options.fire_at == START + 10 * MINUTE
+    for _ in range(3):
+        clock.advance(MINUTE)
+        await lab.promote(newest)
+    assert asked[2:] == [START + n * MINUTE for n in (11, 12, 13)]
+
+
+async def test_it_goes_on_past_fire_times_that_have_their_occurrence(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    """As after the clock was set back."""
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    for _ in range(5):
+        clock.advance(MINUTE)
+        await lab.promote(Planner(lab))
+    clock.advance(-5 * MINUTE)
+    put = await store.schedules.put(rule(), occurrence(lab, START), None)
+    assert put.next_job_id is not None
+    await lab.promote(Planner(lab))
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert schedule.next_fire_at == START + 6 * MINUTE
+    assert schedule.next_job_id is not None
+
+
+async def test_a_put_whose_fire_time_is_taken_goes_on_from_there(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    put = await store.schedules.put(rule(), occurrence(lab, START + MINUTE), None)
+    assert (put.next_job_id, put.next_fire_at) == (None, START + MINUTE)
+    assert await store.duties.next_due() == START + MINUTE
+    await lab.promote(Planner(lab))
+    schedule = await store.schedules.get("nightly")
+    assert schedule is not None
+    assert schedule.next_fire_at == START + 2 * MINUTE
+    assert schedule.next_job_id is not None
+    assert await lab.state(schedule.next_job_id) == JobState.SCHEDULED
+    assert await store.duties.next_due() == START + 2 * MINUTE
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_plan_that_fails_pauses_its_schedule_and_stops_nothing_else(
+    lab: Lab, store: Store, clock: SteeredClock, gone: bool
+) -> None:
+    bad, good = occurrence(lab, START + MINUTE, "bad"), occurrence(lab, START + MINUTE, "good")
+    await store.schedules.put(rule("bad", note="ours"), bad, 0)
+    await store.schedules.put(rule("good"), good, 0)
+    plain = await lab.add(delay=SECOND)
+    if gone:
+        await store.jobs.cancel([bad.id], None)
+    clock.advance(MINUTE)
+    planner = Planner(lab)
+
+    def failing(due: DueOccurrence) -> OccurrencePlan:
+        if due.schedule is not None and due.schedule.name == "bad":
+            raise ValueError("no such zone")
+        return planner(due)
+
+    assert await lab.promote(failing) == 2
+    assert await lab.state(plain) == await lab.state(good.id) == JobState.AVAILABLE
+    job = await lab.get(bad.id)
+    assert job.error is not None
+    assert (job.state, "no such zone" in job.error.message) == (JobState.CANCELLED, not gone)
+    schedule = await store.schedules.get("bad")
+    assert schedule is not None
+    assert (schedule.paused, schedule.version, schedule.updated_at) == (True, 2, START + MINUTE)
+    assert schedule.note == f"{PARKED}no such zone\nours"
+    assert (schedule.next_job_id, schedule.next_fire_at) == (None, None)
+    assert ("bad", "paused") in [(event.key, event.state) for event in await lab.all_events()]
+    assert await store.duties.next_due() == START + 2 * MINUTE
+
+
+async def test_a_retry_that_its_successor_replaces_is_not_announced(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.worker(lease=LONG)
+    await store.schedules.put(rule(), occurrence(lab, START + MINUTE), 0)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab))
+    await lab.finish(claimed := await lab.claim_one(), JobState.RETRYING, delay=SECOND)
+    clock.advance(MINUTE)
+    assert await lab.promote(Planner(lab, cancel_previous=True)) == 1
+    story = [event.state for event in await lab.all_events() if event.key == claimed.id]
+    assert story[-2:] == ["retrying", "cancelled"]
 
 
 async def test_deleting_withdraws_what_is_pending_and_keeps_what_ran(

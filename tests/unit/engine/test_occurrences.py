@@ -6,8 +6,10 @@ from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
+from flux.domain.errors import Conflict
 from flux.domain.ids import IdSource
 from flux.domain.schedule import Every, Misfire, Once, Overlap, ScheduleSpec
 from flux.engine.occurrences import first_occurrence, plan_occurrence
@@ -23,8 +25,10 @@ def stored(paused: bool = False, **fields: Any) -> Schedule:
     return Schedule(id="s", name="n", spec=msgspec.json.encode(spec), paused=paused)
 
 
-def plan(schedule: Schedule | None, fire_at: int, now: int, previous_alive: bool = False) -> OccurrencePlan:
-    due = DueOccurrence("j", fire_at, schedule, previous_alive, now)
+def plan(
+    schedule: Schedule | None, fire_at: int, now: int, previous_alive: bool = False, run_at: int | None = None
+) -> OccurrencePlan:
+    due = DueOccurrence("j", fire_at, schedule, previous_alive, now, run_at)
     return plan_occurrence(due, IDS, Random(2))
 
 
@@ -91,6 +95,30 @@ def test_the_end_has_nothing_after_it() -> None:
 def test_a_fire_time_that_the_rule_no_longer_has_does_not_run() -> None:
     found = plan(stored(), NOON + MINUTE, NOON + 2 * MINUTE)
     assert (found.run, found.reason, follows(found)) == (False, "schedule changed", [NOON + HOUR])
+
+
+def test_one_that_a_person_let_run_early_stands_for_its_fire_time() -> None:
+    found = plan(stored(), NOON + HOUR, NOON, run_at=NOON)
+    assert (found.run, follows(found)) == (True, [NOON + 2 * HOUR])
+    found = plan(stored(overlap=Overlap.SKIP), NOON + HOUR, NOON, previous_alive=True, run_at=NOON)
+    assert (found.run, follows(found)) == (False, [NOON + 2 * HOUR])
+    found = plan(stored(), NOON + HOUR + MINUTE, NOON, run_at=NOON)
+    assert (found.run, found.reason) == (False, "schedule changed")
+
+
+def test_one_that_a_person_put_off_was_not_missed() -> None:
+    now = NOON + 5 * HOUR + 20 * MINUTE
+    found = plan(stored(jitter=MINUTE), NOON, now, run_at=now)
+    assert (found.run, follows(found)) == (True, [NOON + 5 * HOUR])
+    assert not plan(stored(jitter=MINUTE), NOON, now, run_at=NOON + MINUTE).run, "that was its jitter"
+
+
+def test_what_cannot_be_read_says_so() -> None:
+    for broken in ({"rule": {"kind": "every", "interval": HOUR, "new": 1}}, {"job": {"type": "t", "new": 1}}):
+        spec = msgspec.json.decode(stored().spec) | broken
+        schedule = Schedule(id="s", name="n", spec=msgspec.json.encode(spec), paused=False)
+        with pytest.raises(Conflict, match="of 'n' cannot be read here"):
+            plan(schedule, NOON, NOON)
 
 
 def test_jitter_and_expiry_count_from_the_fire_time() -> None:

@@ -21,6 +21,7 @@ from flux.domain.ids import IdSource
 from flux.domain.job import Inserted, Job, JobState, NewJob
 from flux.domain.request import JobRequest, validate
 from flux.engine.occurrences import first_occurrence
+from flux.engine.ports import PARKED
 from flux.engine.schedule_request import ScheduleRequest, parse_patch, parse_schedule, validate_schedule
 from flux.engine.schedules import ScheduleService
 from flux.stores.sqlite.database import Database
@@ -66,6 +67,16 @@ class World:
         await self.database.write(
             lambda connection: connection.execute(
                 "UPDATE live SET state = 'available' WHERE id = ?", (job_id,)
+            )
+        )
+
+    async def break_zone(self, name: str, zone: str = "Europe/Berlin") -> None:
+        """As when the zone has left the time zone data since."""
+        await self.database.write(
+            lambda connection: (
+                connection.execute(
+                    "UPDATE schedules SET spec = replace(spec, ?, 'Europe/Gone') WHERE name = ?", (zone, name)
+                ).rowcount
             )
         )
 
@@ -234,6 +245,73 @@ async def test_a_fire_time_taken_up_meanwhile_is_not_planned_twice(world: World)
     second = await world.service.update("n", parse_patch(b'{"jitter": "1s"}'))
     assert second.schedule.next_fire_at == START + 2 * HOUR
     assert second.latest == [(START + HOUR, first.schedule.next_job_id, "available")]
+
+
+async def test_fire_times_that_were_taken_up_before_the_clock_was_set_back(world: World) -> None:
+    view = await world.service.create(hourly(every="1s"))
+    rows = [(view.schedule.id, START + SECOND * second, f"job-{second}") for second in range(2, 31)]
+    await world.database.write(
+        lambda connection: (
+            connection.executemany(
+                "INSERT INTO occurrences (namespace, schedule_id, fire_at, job_id) VALUES ('default', ?, ?, ?)",
+                rows,
+            ).rowcount
+        )
+    )
+    assert view.schedule.next_job_id is not None
+    await world.take_up(view.schedule.next_job_id)
+    await world.service.pause("n")
+    schedule = (await world.service.resume("n")).schedule
+    assert schedule.next_fire_at == START + 31 * SECOND
+    assert (await world.job(schedule.next_job_id)).run_at == START + 31 * SECOND
+
+
+async def test_a_rule_that_cannot_be_read_hides_nothing_else(world: World) -> None:
+    for name in ("bad", "good"):
+        await world.service.create(hourly(name, every=None, cron="@daily", timezone="Europe/Berlin"))
+    await world.break_zone("bad")
+    views = await world.service.list()
+    assert [(view.schedule.name, view.readable) for view in views] == [("bad", False), ("good", True)]
+    bad = await world.service.get("bad")
+    assert "Europe/Gone" in bad.rule
+    assert (bad.upcoming, "at" in bad.request, "cron" in bad.request) == ([], False, False)
+    for verb in (world.service.update("bad", parse_patch(b'{"note": "x"}')), world.service.trigger("bad")):
+        with pytest.raises(Conflict, match="cannot be read"):
+            await verb
+    # It can be paused, but not be resumed.
+    paused = await world.service.pause("bad", "who took Europe?")
+    assert (paused.schedule.paused, paused.schedule.note) == (True, "who took Europe?")
+    with pytest.raises(Conflict, match="cannot be read"):
+        await world.service.resume("bad")
+    await world.service.delete("bad")
+
+
+async def test_a_declared_rule_that_could_not_be_read_is_replaced_and_goes_on(world: World) -> None:
+    await world.service.reconcile(
+        [hourly("a", note="ours"), hourly("b"), hourly("c", cron="@daily", every=None)]
+    )
+    for name in ("a", "b", "c"):
+        await world.service.pause(name, "a person's" if name == "b" else f"{PARKED}no such zone\nours")
+    await world.break_zone("c", "UTC")
+    await world.service.reconcile([hourly("a", note="ours"), hourly("b"), hourly("c")], types={"echo"})
+    views = {view.schedule.name: view.schedule for view in await world.service.list()}
+    assert [(one.paused, one.note) for one in views.values()] == [
+        (False, "ours"),
+        (True, "a person's"),
+        (False, "ours"),
+    ]
+    assert (await world.job(views["c"].next_job_id)).state is JobState.SCHEDULED
+    # One that is gone from the code is not deleted while nobody can say whose it is.
+    await world.service.update("c", parse_patch(b'{"every": null, "cron": "@daily"}'))
+    await world.break_zone("c", "UTC")
+    await world.service.reconcile([hourly("a"), hourly("b")], types={"echo"})
+    assert [view.schedule.name for view in await world.service.list()] == ["a", "b", "c"]
+
+
+async def test_resuming_what_was_parked_clears_the_note(world: World) -> None:
+    await world.service.create(hourly())
+    await world.service.pause("n", f"{PARKED}no such zone")
+    assert (await world.service.resume("n")).schedule.note is None
 
 
 async def test_a_put_that_expects_another_version_changes_nothing(world: World) -> None:

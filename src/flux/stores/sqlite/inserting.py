@@ -6,6 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from flux.domain.errors import Conflict, DataRefused, FluxError
 from flux.domain.job import NO_OPTIONS, Inserted, JobState, NewJob
 from flux.stores.sqlite.events import EventLog
@@ -74,22 +76,38 @@ class Inserter:
             connection.execute("RELEASE batch")
         return answers
 
-    def store(self, connection: sqlite3.Connection, jobs: Sequence[NewJob]) -> None:
-        """Jobs without keys, in the transaction of something else."""
-        self._store(connection, [self._row(job) for job in jobs])
+    def occurrence(self, connection: sqlite3.Connection, schedule_id: str, job: NewJob) -> bool:
+        """The job of a fire time, unless that has one already; in the transaction of something else.
+
+        Always ``scheduled``, however late it is: promotion asks the policies and plans what follows.
+        """
+        fire_at = job.options.fire_at
+        assert fire_at is not None  # what makes it an occurrence
+        values = (self._namespace, schedule_id, fire_at, job.id)
+        if not connection.execute(SQL["hold_occurrence"], values).rowcount:
+            return False
+        run_at = fire_at if job.run_at is None else job.run_at
+        mine = msgspec.structs.replace(job, schedule_id=schedule_id, run_at=run_at)
+        SQL.many["insert_queues"].run(connection, (self._namespace,), [(job.queue,)])
+        self._store(connection, [self._row(mine, "scheduled")])
+        return True
 
     def _store(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
         # A job that has ended is in another table, which no constraint of this one sees.
-        ended = one_value(connection, SQL["find_ended"], (self._namespace, json_text([row[0] for row in rows])))
+        ended = one_value(
+            connection, SQL["find_ended"], (self._namespace, json_text([row[0] for row in rows]))
+        )
         if ended is not None:
             raise DataRefused(f"The database refused a row: there is a finished job with the id {ended}.")
         SQL.many["insert_live"].run(connection, (self._namespace, self._now), rows)
         for state in (JobState.AVAILABLE, JobState.SCHEDULED):
             self.events.jobs(state, [(row[0], row[1], row[2]) for row in rows if row[4] == state])
 
-    def _row(self, job: NewJob) -> tuple[Any, ...]:
+    def _row(self, job: NewJob, state: str | None = None) -> tuple[Any, ...]:
         now = self._now
         run_at = now + job.delay if job.run_at is None else job.run_at
+        if state is None:
+            state = "available" if run_at <= now else "scheduled"
         expires_at = job.expires_at
         if expires_at is None and job.expires_in is not None:
             expires_at = now + job.expires_in
@@ -98,7 +116,7 @@ class Inserter:
             job.type,
             job.queue,
             job.priority,
-            "available" if run_at <= now else "scheduled",
+            state,
             run_at,
             job.max_retries + 1,
             job.max_retries,

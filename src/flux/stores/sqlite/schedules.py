@@ -8,13 +8,13 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from flux.domain.errors import Conflict
-from flux.domain.job import NO_OPTIONS, NewJob
+from flux.domain.job import NewJob
 from flux.engine.ports import Schedule
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.editing import withdraw
 from flux.stores.sqlite.ending import standing
 from flux.stores.sqlite.events import EventLog
-from flux.stores.sqlite.sql import json_text
+from flux.stores.sqlite.inserting import Inserter
 
 T = TypeVar("T")
 List: TypeAlias = list[T]  # inside the class the name is taken by the verb
@@ -38,7 +38,8 @@ class SqliteSchedules:
                 if expect == 0:
                     raise Conflict(f"there is already a schedule {schedule.name!r}")
                 raise Conflict(f"the schedule {schedule.name!r} was changed by somebody else meanwhile")
-            events = EventLog(self._namespace, now)
+            inserter = Inserter(self._namespace, now)
+            events = inserter.events
             new = msgspec.structs.replace(
                 schedule,
                 id=schedule.id if old is None else old.id,
@@ -52,45 +53,16 @@ class SqliteSchedules:
             if old is not None:
                 reason = "schedule paused" if new.paused else "schedule changed"
                 self._withdraw(connection, old.id, reason, now, events)
-            if pending is not None and self._plan(connection, new, pending, now):
-                new.next_job_id, new.next_fire_at = pending.id, pending.options.fire_at
-                events.job("scheduled", pending.id, pending.type, pending.queue)
+            if pending is not None:
+                new.next_fire_at = pending.options.fire_at
+                if inserter.occurrence(connection, new.id, pending):
+                    new.next_job_id = pending.id
             _put(connection, self._namespace, new)
             events.other("schedule", new.name, _what_happened(old, new))
             events.write(connection)
             return new
 
         return await self._database.write(work)
-
-    def _plan(self, connection: sqlite3.Connection, schedule: Schedule, job: NewJob, now: int) -> bool:
-        """Insert an occurrence unless its fire time has one; always ``scheduled``: promotion plans what follows."""
-        namespace, fire_at = self._namespace, job.options.fire_at
-        assert fire_at is not None  # what makes it an occurrence
-        if not connection.execute(_CLAIM_FIRE, (namespace, schedule.id, fire_at, job.id)).rowcount:
-            return False
-        connection.execute(
-            "INSERT OR IGNORE INTO queues (namespace, name) VALUES (?, ?)", (namespace, job.queue)
-        )
-        connection.execute(
-            _INSERT_PENDING,
-            (
-                namespace,
-                job.id,
-                job.type,
-                job.queue,
-                job.priority,
-                fire_at if job.run_at is None else job.run_at,
-                now,
-                job.max_retries + 1,
-                job.max_retries,
-                job.timeout,
-                job.expires_at,
-                job.payload.decode(),
-                None if job.options == NO_OPTIONS else json_text(job.options),
-                schedule.id,
-            ),
-        )
-        return True
 
     def _withdraw(
         self, connection: sqlite3.Connection, schedule_id: str, reason: str, now: int, events: EventLog
@@ -158,6 +130,12 @@ def _get(connection: sqlite3.Connection, namespace: str, name: str) -> Schedule 
     return None if row is None else _schedule(row)
 
 
+def schedule_by_id(connection: sqlite3.Connection, namespace: str, id: str) -> Schedule | None:
+    """The schedule that made a job; None when it was deleted."""
+    row = connection.execute(_BY_ID, (namespace, id)).fetchone()
+    return None if row is None else _schedule(row)
+
+
 def _schedule(row: tuple[Any, ...]) -> Schedule:
     id, name, spec, paused, declared, version, created_at, updated_at, job_id, next_at, last_at, note = row
     return Schedule(
@@ -202,24 +180,18 @@ _COLUMNS = """id, name, spec, paused, declared, version, created_at, updated_at,
 
 _GET = f"SELECT {_COLUMNS} FROM schedules WHERE namespace = ? AND name = ?"
 
+_BY_ID = f"SELECT {_COLUMNS} FROM schedules WHERE namespace = ? AND id = ?"
+
 _LIST = f"SELECT {_COLUMNS} FROM schedules WHERE namespace = ? AND name > ? ORDER BY name LIMIT ?"
 
 _PUT = f"INSERT OR REPLACE INTO schedules (namespace, {_COLUMNS}) VALUES (?{', ?' * 12})"
 
 _DELETE = "DELETE FROM schedules WHERE namespace = ? AND name = ?"
 
-_CLAIM_FIRE = (
-    "INSERT OR IGNORE INTO occurrences (namespace, schedule_id, fire_at, job_id) VALUES (?, ?, ?, ?)"
-)
-
 _FREE_FIRE = """DELETE FROM occurrences
     WHERE namespace = ? AND schedule_id = ? AND fire_at = ? AND job_id = ?"""
 
 _FREE_ALL = "DELETE FROM occurrences WHERE namespace = ? AND schedule_id = ?"
-
-_INSERT_PENDING = """INSERT INTO live (namespace, id, type, queue, priority, state, run_at, created_at, attempt_limit,
-    max_retries, timeout, expires_at, payload, options, schedule_id)
-    VALUES (?, ?, ?, ?, ?, 'scheduled', ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 # Not those that a person or a handler put back to `scheduled` after a first attempt: they have been taken up.
 _PENDING = """SELECT j.id, o.fire_at FROM live AS j INDEXED BY live_schedule

@@ -30,13 +30,18 @@ SELECT min(at) FROM (
            AND worker_id NOT IN (SELECT id FROM workers WHERE namespace = ?1 AND lease_until > ?2))
     UNION ALL
     SELECT min(s.next_fire_at) FROM schedules s
-     WHERE s.namespace = ?1 AND s.paused = 0 AND s.next_job_id IS NOT NULL
-       AND NOT EXISTS (SELECT 1 FROM live l WHERE l.namespace = ?1 AND l.id = s.next_job_id));
+     WHERE s.namespace = ?1 AND s.paused = 0
+       AND NOT EXISTS (
+           SELECT 1 FROM live l
+            WHERE l.namespace = ?1 AND l.id = s.next_job_id AND +l.state = 'scheduled' AND l.attempt = 0
+              AND (l.run_at <= s.next_fire_at
+                   OR l.run_at <= s.next_fire_at + CASE WHEN json_valid(s.spec)
+                                                        THEN coalesce(json_extract(s.spec, '$.jitter'), 0) END)));
 
--- What is due, oldest first: id, type, queue, run_at, and for an occurrence that no attempt was made of yet its
--- schedule and fire time.
+-- What is due, oldest first: id, type, queue, run_at, since when it is due, and for an occurrence that no attempt was
+-- made of yet its schedule and fire time.
 -- name: due
-SELECT json_group_array(json_array(l.id, l.type, l.queue, l.run_at, l.schedule_id,
+SELECT json_group_array(json_array(l.id, l.type, l.queue, l.run_at, max(l.run_at, l.created_at), l.schedule_id,
            CASE WHEN l.schedule_id IS NOT NULL AND l.state = 'scheduled' AND l.attempt = 0
                  AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.namespace = ?1 AND a.job_id = l.id)
                 THEN json_extract(l.options, '$.fire_at') END))
@@ -50,11 +55,6 @@ SELECT json_group_array(json_array(l.id, l.type, l.queue, l.run_at, l.schedule_i
 UPDATE live SET state = 'available'
  WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2)) AND +state IN ('scheduled', 'retrying');
 
--- name: read_schedule
-SELECT id, name, spec, paused, declared, version, created_at, updated_at, next_job_id, next_fire_at, last_fire_at,
-       note
-  FROM schedules WHERE namespace = ?1 AND id = ?2;
-
 -- Earlier occurrences that are under way: not those that still wait for their first start.
 -- name: previous_occurrences
 SELECT json_group_array(l.id) FROM live l INDEXED BY live_schedule
@@ -63,18 +63,27 @@ SELECT json_group_array(l.id) FROM live l INDEXED BY live_schedule
         OR l.attempt > 0
         OR EXISTS (SELECT 1 FROM attempts a WHERE a.namespace = ?1 AND a.job_id = l.id));
 
--- name: hold_occurrence
-INSERT OR IGNORE INTO occurrences (namespace, schedule_id, fire_at, job_id) VALUES (?1, ?2, ?3, ?4);
-
+-- Not of one that is paused, as when its plan has just failed: nothing follows.
 -- name: schedule_fired
 UPDATE schedules SET next_job_id = ?3, next_fire_at = ?4, last_fire_at = max(coalesce(last_fire_at, ?5), ?5)
+ WHERE namespace = ?1 AND id = ?2 AND paused = 0;
+
+-- name: park_schedule
+UPDATE schedules SET paused = 1, note = ?3, next_job_id = NULL, next_fire_at = NULL, version = version + 1,
+                     updated_at = ?4
  WHERE namespace = ?1 AND id = ?2;
 
--- A schedule whose next occurrence is not there any more, because somebody cancelled it, goes on by itself.
+-- A schedule whose next occurrence does not wait for its time any more goes on by itself: somebody cancelled it, or
+-- cancelled and retried it, or put it off beyond what jitter does; or its fire time had one of old. next_due names it.
 -- name: stalled_schedules
 SELECT json_group_array(s.id) FROM schedules s
- WHERE s.namespace = ?1 AND s.paused = 0 AND s.next_job_id IS NOT NULL AND s.next_fire_at <= ?2
-   AND NOT EXISTS (SELECT 1 FROM live l WHERE l.namespace = ?1 AND l.id = s.next_job_id);
+ WHERE s.namespace = ?1 AND s.paused = 0 AND s.next_fire_at <= ?2
+   AND NOT EXISTS (
+           SELECT 1 FROM live l
+            WHERE l.namespace = ?1 AND l.id = s.next_job_id AND +l.state = 'scheduled' AND l.attempt = 0
+              AND (l.run_at <= s.next_fire_at
+                   OR l.run_at <= s.next_fire_at + CASE WHEN json_valid(s.spec)
+                                                        THEN coalesce(json_extract(s.spec, '$.jitter'), 0) END));
 
 -- name: expired
 SELECT json_group_array(id) FROM (

@@ -13,6 +13,9 @@ SELECT d.id FROM json_each(?2) j CROSS JOIN done d WHERE d.namespace = ?1 AND d.
 -- row: (?1, *)
 INSERT OR IGNORE INTO queues (namespace, name) VALUES {rows};
 
+-- name: hold_occurrence
+INSERT OR IGNORE INTO occurrences (namespace, schedule_id, fire_at, job_id) VALUES (?1, ?2, ?3, ?4);
+
 -- What stands for the keys already; a job that is forgotten answers from the key's own row.
 -- name: find_idempotency
 SELECT json_group_array(json_array(i.key, i.fingerprint, i.job_id, coalesce(l.state, d.state, i.state),
