@@ -25,6 +25,13 @@ REFUSED = (
 )
 """What SQLite and its driver raise for the data of a row, and never for the state of the file."""
 
+_PLAIN = 9
+"""The columns of a row that every job has; those behind it are for the few."""
+
+_NOTHING_SPECIAL = (None,) * 7
+
+_FIRST_STATES = {str(state): state for state in (JobState.AVAILABLE, JobState.SCHEDULED)}
+
 _Found = tuple[str, str, str, JobState, int, int]
 _find_keys = decoder(list[_Found])
 _find_holders = decoder(list[tuple[str, str, JobState, int, int]])
@@ -99,9 +106,13 @@ class Inserter:
         )
         if ended is not None:
             raise DataRefused(f"The database refused a row: there is a finished job with the id {ended}.")
-        SQL.many["insert_live"].run(connection, (self._namespace, self._now), rows)
-        for state in (JobState.AVAILABLE, JobState.SCHEDULED):
-            self.events.jobs(state, [(row[0], row[1], row[2]) for row in rows if row[4] == state])
+        shared = (self._namespace, self._now)
+        if all(row[_PLAIN:] == _NOTHING_SPECIAL for row in rows):
+            SQL.many["insert_plain"].run(connection, shared, [row[:_PLAIN] for row in rows])
+        else:
+            SQL.many["insert_live"].run(connection, shared, rows)
+        for state in _FIRST_STATES:
+            self.events.jobs(state, [row[:3] for row in rows if row[4] == state])
 
     def _row(self, job: NewJob, state: str | None = None) -> tuple[Any, ...]:
         now = self._now
@@ -120,9 +131,9 @@ class Inserter:
             run_at,
             job.max_retries + 1,
             job.max_retries,
+            job.payload.decode(),
             job.timeout,
             expires_at,
-            job.payload.decode(),
             None if job.options is NO_OPTIONS or job.options == NO_OPTIONS else json_text(job.options),
             job.schedule_id,
             job.workflow_id,
@@ -131,7 +142,7 @@ class Inserter:
         )
 
     def _created(self, row: tuple[Any, ...]) -> Inserted:
-        return Inserted(row[0], JobState(row[4]), self._now, row[5])
+        return Inserted(row[0], _FIRST_STATES[row[4]], self._now, row[5])
 
     # --- keys -------------------------------------------------------------------------------------------------
 
