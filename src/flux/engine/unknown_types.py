@@ -31,7 +31,7 @@ class UnknownTypes:
 
         async def work() -> float:
             now = self._clock.monotonic()
-            unknown = {(kind, queue) for kind, queue, _ in await self._store.duties.waiting_types()}
+            unknown = [(kind, queue) for kind, queue, _ in await self._store.duties.waiting_types()]
             self._since = {key: self._since.get(key, now) for key in unknown}
             again = False
             for (kind, queue), since in self._since.items():
