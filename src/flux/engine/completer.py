@@ -95,9 +95,9 @@ class Completer:
         self._idle.clear()
         self._wake.set()
 
-    def holds(self, job_id: str) -> bool:
-        """Whether an outcome of this job waits to be committed."""
-        return any(outcome.job_id == job_id for outcome in self._outcomes)
+    def holds(self, job_id: str, claim_id: int) -> bool:
+        """Whether an outcome of this claim waits to be committed; one of an earlier claim of the job ends nothing."""
+        return any(outcome.job_id == job_id and outcome.claim_id == claim_id for outcome in self._outcomes)
 
     def fence(self) -> None:
         """The lease is lost: drop everything."""

@@ -310,7 +310,9 @@ class Tenure:
     async def _give_back_unheard(self) -> None:
         """A claim failed, and nobody knows whether it was committed: hand back what runs here only on paper."""
         for held in await self._store.jobs.held(self.worker_id):
-            if (held.job_id, held.claim_id) in self._running or self._completer.holds(held.job_id):
+            if (held.job_id, held.claim_id) in self._running or self._completer.holds(
+                held.job_id, held.claim_id
+            ):
                 continue
             logger.warning("job %s was claimed without our hearing of it; it is handed back", held.job_id)
             self._completer.add(
