@@ -249,6 +249,39 @@ async def test_priority_first_then_age_across_queues(lab: Lab) -> None:
     assert got == expected
 
 
+async def test_priority_first_then_age_across_types(lab: Lab) -> None:
+    types = tuple(f"t{n % 7}" for n in range(100))
+    ids = [await lab.add(type, queue=f"q{n % 3}") for n, type in enumerate(types)]
+    first = await lab.add("t3", priority=9)
+    await lab.worker(types=types)
+    seen: list[str] = []
+    while claimed := await claimed_ids(lab, slots=11, types=types):
+        seen += claimed
+    assert seen == [first, *ids]
+
+
+async def test_a_queues_limit_holds_over_all_its_types(lab: Lab) -> None:
+    types = tuple(f"t{n}" for n in range(12))
+    ids = [await lab.add(type) for _ in range(3) for type in types]
+    await lab.worker(types=types)
+    assert await claimed_ids(lab, types=types, queues={"default": 5}, every_queue=False) == ids[:5]
+    assert (
+        await claimed_ids(lab, types=types, slots=9, queues={"default": 20}, every_queue=False) == ids[5:14]
+    )
+
+
+async def test_what_others_must_run_is_not_in_the_way(lab: Lab) -> None:
+    """A backlog of one application's jobs costs another one's workers nothing."""
+    await lab.worker(types=("mine",))
+    for _ in range(5):
+        await lab.insert(*[lab.job("theirs") for _ in range(1000)])
+    expired = await lab.add("mine", expires_in=1)
+    ids = [await lab.add("mine") for _ in range(3)]
+    lab.clock.advance(SECOND)
+    assert await claimed_ids(lab, types=("mine",)) == ids
+    assert expired not in await claimed_ids(lab, types=("mine",))
+
+
 async def test_lowest_first_turns_the_priorities_round_and_not_the_age(lab: Lab) -> None:
     await lab.worker()
     low1, mid, high, low2 = [

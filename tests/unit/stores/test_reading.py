@@ -316,7 +316,7 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     for filter in every:
         listing = plan_listing(filter)
         bound = listing.parameters | {"key_id": "", "low": listing.low, "high": listing.high, "chunk": 9}
-        bound |= {"want": 9, "most": 9, "queues": "[]", "lane": "", "priority": 1}
+        bound |= {"want": 9, "most": 9, "queues": "[]", "lane": "", "kind": "", "priority": 1}
         for source in listing.sources:
             for sql in texts(source):
                 yield sql, bound

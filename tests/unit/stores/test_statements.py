@@ -106,6 +106,7 @@ def test_hot_statements_find_jobs_by_primary_key(
         ("claim.sql", "lanes_everywhere", "live_available"),
         ("claim.sql", "lanes_named", "live_available"),
         ("claim.sql", "oldest_of_lane", "live_available"),
+        ("claim.sql", "oldest_of_lanes", "live_available"),
         ("duties.sql", "depth_available", "live_available"),
         ("duties.sql", "due", "live_due"),
         ("duties.sql", "depth_due", "live_due"),

@@ -16,8 +16,9 @@ from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
 SQL = Statements("claim.sql")
 
 _jobs = decoder(list[ClaimedJob])
-_lanes = decoder(list[tuple[str, int]])
+_lanes = decoder(list[tuple[str, int, str]])
 _ids = decoder(list[str])
+_streams = decoder(list[list[str]])
 _hinted = decoder(list[tuple[int, str, str]])
 
 _FEW_LANES = 4
@@ -38,7 +39,6 @@ class Claim:
         self._now = now
         self._demand = demand
         self._claim_id = claim_id
-        self._types = json_text(demand.types)
         self._room = dict(demand.queues)
 
     def run(self, connection: sqlite3.Connection) -> list[ClaimedJob]:
@@ -97,7 +97,7 @@ class Claim:
         demand = self._demand
         lease_until, text = connection.execute(
             SQL["hinted"],
-            (self._namespace, demand.worker_id, json_text(demand.hints), self._types, self._now),
+            (self._namespace, demand.worker_id, json_text(demand.hints), json_text(demand.types), self._now),
         ).fetchone()
         self._under_lease(lease_until)
         sign = 1 if demand.lowest_first else -1
@@ -124,30 +124,39 @@ class Claim:
         lease_until, text = connection.execute(statement, values).fetchone()
         self._under_lease(lease_until)
         sign = 1 if demand.lowest_first else -1
-        lanes: list[tuple[str, int]] = [lane for lane in _lanes(text) if self._room.get(lane[0], 1) > 0]
+        types = frozenset(demand.types)
+        lanes: list[tuple[str, int, str]] = [
+            lane for lane in _lanes(text) if lane[2] in types and self._room.get(lane[0], 1) > 0
+        ]
         lanes.sort(key=lambda lane: sign * lane[1])
         ids: list[str] = []
         for priority, level in groupby(lanes, key=lambda lane: lane[1]):
             if len(ids) >= demand.slots:
                 break
-            self._from_level(connection, priority, [queue for queue, _ in level], ids)
+            self._from_level(connection, priority, [(queue, type) for queue, _, type in level], ids)
         return ids
 
     def _from_level(
-        self, connection: sqlite3.Connection, priority: int, queues: list[str], ids: list[str]
+        self, connection: sqlite3.Connection, priority: int, lanes: list[tuple[str, str]], ids: list[str]
     ) -> None:
         """The oldest of several lanes of one priority, by id over all of them."""
         wanted = self._demand.slots - len(ids)
-        if len(queues) == 1:
-            limit = min(wanted, self._room.get(queues[0], wanted))
-            found = self._oldest(connection, queues[0], priority, "", limit)
-            if queues[0] in self._room:
-                self._room[queues[0]] -= len(found)
+        if len(lanes) == 1:
+            ((queue, type),) = lanes
+            limit = min(wanted, self._room.get(queue, wanted))
+            found = self._oldest(connection, queue, priority, type, "", limit)
+            if queue in self._room:
+                self._room[queue] -= len(found)
             ids += found
             return
         # Reading everything that could be wanted of each of a hundred lanes would be a hundred times too much.
-        chunk = wanted if len(queues) <= _FEW_LANES else max(8, 2 * wanted // len(queues))
-        streams = [self._stream(connection, queue, priority, chunk) for queue in queues]
+        chunk = wanted if len(lanes) <= _FEW_LANES else min(wanted, max(8, 2 * wanted // len(lanes)))
+        values = (self._namespace, priority, json_text(lanes), self._now, chunk)
+        heads: list[list[str]] = _streams(one_value(connection, SQL["oldest_of_lanes"], values))
+        streams = [
+            self._stream(connection, queue, priority, type, head, chunk)
+            for (queue, type), head in zip(lanes, heads, strict=True)
+        ]
         for id, queue in heapq.merge(*streams):
             if self._admit(queue):
                 ids.append(id)
@@ -155,33 +164,32 @@ class Claim:
                     return
 
     def _stream(
-        self, connection: sqlite3.Connection, queue: str, priority: int, chunk: int
+        self,
+        connection: sqlite3.Connection,
+        queue: str,
+        priority: int,
+        type: str,
+        found: list[str],
+        limit: int,
     ) -> Iterator[tuple[str, str]]:
-        after = ""
+        """A lane from its head on, which is as long as the limit when there is more behind it."""
         while True:
-            limit = min(chunk, self._room.get(queue, chunk))
-            if limit <= 0:
-                return
-            found = self._oldest(connection, queue, priority, after, limit)
             for id in found:
                 yield id, queue
-            if len(found) < limit:
+            if len(found) < limit or self._room.get(queue, 1) <= 0:
                 return
-            after = found[-1]
+            found = self._oldest(connection, queue, priority, type, found[-1], limit)
 
     def _oldest(
-        self, connection: sqlite3.Connection, queue: str, priority: int, after: str, limit: int
+        self, connection: sqlite3.Connection, queue: str, priority: int, type: str, after: str, limit: int
     ) -> list[str]:
-        text = one_value(
-            connection,
-            SQL["oldest_of_lane"],
-            (self._namespace, queue, priority, after, self._types, self._now, limit),
-        )
+        values = (self._namespace, queue, priority, type, after, self._now, limit)
+        text = one_value(connection, SQL["oldest_of_lane"], values)
         found: list[str] = _ids(text)
         return found
 
 
-def find_lanes(connection: sqlite3.Connection, namespace: str) -> list[tuple[str, int]]:
-    """All (queue, priority) that have available jobs."""
-    found: list[tuple[str, int]] = _lanes(one_value(connection, SQL["all_lanes"], (namespace,)))
+def find_lanes(connection: sqlite3.Connection, namespace: str) -> list[tuple[str, int, str]]:
+    """All (queue, priority, type) that have available jobs."""
+    found: list[tuple[str, int, str]] = _lanes(one_value(connection, SQL["all_lanes"], (namespace,)))
     return found

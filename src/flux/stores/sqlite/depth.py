@@ -28,9 +28,10 @@ def sample(connection: sqlite3.Connection, namespace: str, now: int) -> list[Row
     if last is not None and 0 <= now - last[0] < SECOND * (last[1] // ROWS_A_SECOND):
         return None
     oldest: dict[str, int] = {}
-    for queue, priority in find_lanes(connection, namespace):
-        run_at = one_value(connection, SQL["oldest_available"], (namespace, queue, priority))
+    for lane in find_lanes(connection, namespace):
+        run_at = one_value(connection, SQL["oldest_available"], (namespace, *lane))
         if run_at is not None:
+            queue = lane[0]
             oldest[queue] = min(run_at, oldest.get(queue, run_at))
     rows: list[Row] = []
     for queue, since in oldest.items():

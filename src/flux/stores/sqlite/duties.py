@@ -16,14 +16,13 @@ from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.ending import Ending, Standing, cancelled_error, end, standing
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.promoting import SQL, Plan, Promotion
-from flux.stores.sqlite.sql import decoder, json_text, one_value
+from flux.stores.sqlite.sql import decoder, one_value
 
 T = TypeVar("T")
 
 _ids = decoder(list[str])
 _lost = decoder(list[tuple[str, int]])
 _workers = decoder(list[tuple[str, list[str]]])
-_unknown = decoder(list[tuple[str, int]])
 
 
 _LATEST = 2**63 - 1
@@ -156,12 +155,10 @@ class SqliteDuties:
             if not workers:
                 return []
             since: dict[tuple[str, str], int] = {}
-            for queue, priority in find_lanes(connection, self._namespace):
-                known = {
-                    type for served, types in workers if shares_of(served).serves(queue) for type in types
-                }
-                values = (self._namespace, queue, priority, json_text(sorted(known)))
-                for type, run_at in _unknown(one_value(connection, SQL["unknown_in_lane"], values)):
+            for queue, priority, type in find_lanes(connection, self._namespace):
+                if not any(type in types and shares_of(served).serves(queue) for served, types in workers):
+                    values = (self._namespace, queue, priority, type)
+                    run_at: int = one_value(connection, SQL["available_since"], values)
                     since[type, queue] = min(run_at, since.get((type, queue), run_at))
             return [(type, queue, at) for (type, queue), at in sorted(since.items())]
 

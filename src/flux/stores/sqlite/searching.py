@@ -136,23 +136,25 @@ class Search:
             queues = _ids.decode(self._one(AVAILABLE_QUEUES, most=_MOST_QUEUES + 1)[0])
         if len(queues) > _MOST_QUEUES:
             return self._look(lanes.otherwise)
-        heads: list[tuple[str, str, int]] = msgspec.json.decode(
+        heads: list[tuple[str, str, int, str]] = msgspec.json.decode(
             self._one(LANE_HEADS, queues=msgspec.json.encode(queues).decode())[0],
-            type=list[tuple[str, str, int]],
+            type=list[tuple[str, str, int, str]],
         )
         # A heap of negated order: heapq has no largest-first, so ids are inverted by their number.
-        heap = [(-_number(head), queue, priority, [head]) for head, queue, priority in heads]
+        heap = [(-_number(head), queue, priority, type, [head]) for head, queue, priority, type in heads]
         heapq.heapify(heap)
         ids: list[str] = []
         while heap and len(ids) < self._want:
-            _, queue, priority, ready = heapq.heappop(heap)
+            _, queue, priority, type, ready = heapq.heappop(heap)
             last = ready.pop()
             ids.append(last)
             if not ready:
-                answer = self._one(LANE_NEXT, lane=queue, priority=priority, high=last, chunk=_LANE_CHUNK)
+                answer = self._one(
+                    LANE_NEXT, lane=queue, priority=priority, kind=type, high=last, chunk=_LANE_CHUNK
+                )
                 ready = _ids.decode(answer[0])[::-1]
             if ready:
-                heapq.heappush(heap, (-_number(ready[-1]), queue, priority, ready))
+                heapq.heappush(heap, (-_number(ready[-1]), queue, priority, type, ready))
         return Found(ids)
 
 
@@ -222,16 +224,28 @@ WITH RECURSIVE found(queue) AS (
 SELECT json_group_array(queue) FROM found WHERE queue IS NOT NULL"""
 
 LANE_HEADS = """
-WITH priority(value) AS (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)),
-lane(queue, priority, head) AS (
+WITH RECURSIVE priority(value) AS (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)),
+kind(queue, priority, type) AS (
     SELECT q.value, level.value, (
+        SELECT min(type) FROM live INDEXED BY live_available
+        WHERE namespace = :namespace AND state = 'available' AND live.queue = q.value AND live.priority = level.value)
+    FROM json_each(:queues) AS q, priority AS level
+    UNION ALL
+    SELECT queue, priority, (
+        SELECT min(live.type) FROM live INDEXED BY live_available
+        WHERE namespace = :namespace AND state = 'available' AND live.queue = kind.queue
+          AND live.priority = kind.priority AND live.type > kind.type)
+    FROM kind WHERE type IS NOT NULL),
+lane(queue, priority, type, head) AS (
+    SELECT queue, priority, type, (
         SELECT id FROM live INDEXED BY live_available
-        WHERE namespace = :namespace AND state = 'available' AND live.queue = q.value AND live.priority = level.value
+        WHERE namespace = :namespace AND state = 'available' AND live.queue = kind.queue
+          AND live.priority = kind.priority AND live.type = kind.type
           AND id >= :low AND id < :high ORDER BY id DESC LIMIT 1)
-    FROM json_each(:queues) AS q, priority AS level)
-SELECT json_group_array(json_array(head, queue, priority)) FROM lane WHERE head IS NOT NULL"""
+    FROM kind WHERE type IS NOT NULL)
+SELECT json_group_array(json_array(head, queue, priority, type)) FROM lane WHERE head IS NOT NULL"""
 
 LANE_NEXT = f"""SELECT json_group_array(id) FROM (
     SELECT id FROM live INDEXED BY live_available
-    WHERE state = 'available' AND queue = :lane AND priority = :priority AND {_RANGE}
+    WHERE state = 'available' AND queue = :lane AND priority = :priority AND type = :kind AND {_RANGE}
     ORDER BY id DESC LIMIT :chunk)"""

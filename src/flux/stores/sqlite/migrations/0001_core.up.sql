@@ -33,7 +33,7 @@ CREATE TABLE live (
 
 -- Each covers what its statement asks, so that choosing rows never touches the rows themselves; "state" is in a partial
 -- index because SQLite before 3.44 does not see that its WHERE implies it.
-CREATE INDEX live_available ON live (namespace, queue, priority DESC, id, type, expires_at, attempt, state)
+CREATE INDEX live_available ON live (namespace, queue, priority DESC, type, id, expires_at, attempt, state)
     WHERE state = 'available';
 CREATE INDEX live_due ON live (namespace, run_at, state, queue) WHERE state IN ('scheduled', 'retrying');
 CREATE INDEX live_expiring ON live (namespace, expires_at) WHERE expires_at IS NOT NULL AND attempt = 0;

@@ -1,5 +1,5 @@
--- Statements of a claim. ?1 is the namespace everywhere. A lane is (queue, priority); lanes are found by jumping from
--- one to the next in live_available, so that a backlog of a million costs no more than one of ten.
+-- Statements of a claim. ?1 is the namespace everywhere. A lane is (queue, priority, type); lanes are found by jumping
+-- from one to the next in live_available, so that a backlog of a million costs no more than one of ten, whosever it is.
 
 -- name: lanes_everywhere
 WITH RECURSIVE found (queue) AS (
@@ -16,9 +16,19 @@ WITH RECURSIVE found (queue) AS (
                     WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
                       AND priority < lanes.priority)
       FROM lanes WHERE priority IS NOT NULL
+), kinds (queue, priority, type) AS (
+    SELECT queue, priority, (SELECT min(type) FROM live
+                              WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
+                                AND priority = lanes.priority)
+      FROM lanes WHERE priority IS NOT NULL
+    UNION ALL
+    SELECT queue, priority, (SELECT min(type) FROM live
+                              WHERE namespace = ?1 AND state = 'available' AND queue = kinds.queue
+                                AND priority = kinds.priority AND type > kinds.type)
+      FROM kinds WHERE type IS NOT NULL
 )
 SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
-       (SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL);
+       (SELECT json_group_array(json_array(queue, priority, type)) FROM kinds WHERE type IS NOT NULL);
 
 -- name: lanes_named
 WITH RECURSIVE lanes (queue, priority) AS (
@@ -30,17 +40,36 @@ WITH RECURSIVE lanes (queue, priority) AS (
                     WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
                       AND priority < lanes.priority)
       FROM lanes WHERE priority IS NOT NULL
+), kinds (queue, priority, type) AS (
+    SELECT queue, priority, (SELECT min(type) FROM live
+                              WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
+                                AND priority = lanes.priority)
+      FROM lanes WHERE priority IS NOT NULL
+    UNION ALL
+    SELECT queue, priority, (SELECT min(type) FROM live
+                              WHERE namespace = ?1 AND state = 'available' AND queue = kinds.queue
+                                AND priority = kinds.priority AND type > kinds.type)
+      FROM kinds WHERE type IS NOT NULL
 )
 SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
-       (SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL);
+       (SELECT json_group_array(json_array(queue, priority, type)) FROM kinds WHERE type IS NOT NULL);
 
 -- name: oldest_of_lane
 SELECT json_group_array(id) FROM (
     SELECT id FROM live INDEXED BY live_available
-     WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 AND id > ?4
-       AND type IN (SELECT value FROM json_each(?5))
+     WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 AND type = ?4 AND id > ?5
        AND (expires_at IS NULL OR expires_at > ?6 OR attempt > 0)
      ORDER BY id LIMIT ?7);
+
+-- The same of several lanes of one priority, in their order: ?3 is a list of [queue, type].
+-- name: oldest_of_lanes
+SELECT json_group_array(json((
+    SELECT json_group_array(id) FROM (
+        SELECT id FROM live INDEXED BY live_available
+         WHERE namespace = ?1 AND state = 'available' AND queue = json_extract(j.value, '$[0]') AND priority = ?2
+           AND type = json_extract(j.value, '$[1]') AND (expires_at IS NULL OR expires_at > ?4 OR attempt > 0)
+         ORDER BY id LIMIT ?5))))
+  FROM json_each(?3) j;
 
 -- name: hinted
 SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
@@ -93,8 +122,18 @@ WITH RECURSIVE found (queue) AS (
                     WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
                       AND priority < lanes.priority)
       FROM lanes WHERE priority IS NOT NULL
+), kinds (queue, priority, type) AS (
+    SELECT queue, priority, (SELECT min(type) FROM live
+                              WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
+                                AND priority = lanes.priority)
+      FROM lanes WHERE priority IS NOT NULL
+    UNION ALL
+    SELECT queue, priority, (SELECT min(type) FROM live
+                              WHERE namespace = ?1 AND state = 'available' AND queue = kinds.queue
+                                AND priority = kinds.priority AND type > kinds.type)
+      FROM kinds WHERE type IS NOT NULL
 )
-SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL;
+SELECT json_group_array(json_array(queue, priority, type)) FROM kinds WHERE type IS NOT NULL;
 
 -- What runs under a worker.
 -- name: held

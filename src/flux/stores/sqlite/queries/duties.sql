@@ -109,20 +109,20 @@ SELECT json_group_array(json_array(id, worker_id NOT IN (SELECT id FROM workers
 -- name: living_workers
 SELECT json_group_array(json_array(queues, json(types))) FROM workers WHERE namespace = ?1 AND lease_until > ?2;
 
--- The head of every lane: nobody claims a job of an unknown type, so that in time it stands there.
--- name: unknown_in_lane
-SELECT json_group_array(json_array(l.type, l.run_at))
-  FROM (SELECT id FROM (SELECT id, type FROM live INDEXED BY live_available
-                         WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3
-                         ORDER BY id LIMIT 1000)
-         WHERE type NOT IN (SELECT value FROM json_each(?4))) j
+-- Since when the first of a lane wait.
+-- name: available_since
+SELECT min(l.run_at)
+  FROM (SELECT id FROM live INDEXED BY live_available
+         WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 AND type = ?4
+         ORDER BY id LIMIT 1000) j
  CROSS JOIN live l
  WHERE l.namespace = ?1 AND l.id = j.id;
 
 -- name: of_type
 SELECT json_group_array(id) FROM (
     SELECT l.id FROM (SELECT id FROM live INDEXED BY live_available
-                       WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND type = ?3) j
+                       WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND type = ?3
+                         AND priority IN (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)) j
      CROSS JOIN live l
      WHERE l.namespace = ?1 AND l.id = j.id AND l.run_at <= ?4
      LIMIT ?5);
@@ -147,7 +147,8 @@ SELECT json_group_array(json_array(queue, n)) FROM (
 SELECT min(l.run_at) FROM live l
  WHERE l.namespace = ?1 AND l.id = (
     SELECT id FROM live INDEXED BY live_available
-     WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 ORDER BY id LIMIT 1);
+     WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 AND type = ?4
+     ORDER BY id LIMIT 1);
 
 -- When the last sample was, and how much work it was: what is due later takes eight times as long to count.
 -- name: last_depth
