@@ -49,7 +49,7 @@ def test_a_killed_worker_takes_its_children_along_and_its_jobs_run_again(house: 
         assert [(a.number, a.outcome) for a in job.attempts][:1] == [(1, "lost")]
         assert job.attempts[0].worker_id == victim.worker_ids[-1]
         assert "did not renew its lease" in job.attempts[0].error.message
-    house.processes[0].says("3 running jobs had lost their worker")
+    house.processes[0].says("3 running jobs of worker")
 
 
 def test_a_job_that_kills_its_workers_ends_dead_and_says_so(house: House) -> None:

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Protocol
 
 from flux.domain.duration import format_duration
-from flux.domain.job import ClaimedJob, ErrorKind, Outcome
+from flux.domain.job import ClaimedJob, ErrorKind, JobState, Outcome
 from flux.engine import ending as endings
 from flux.engine.capture import current
 from flux.engine.context import Context, Desk
@@ -262,7 +262,33 @@ class Attempt:
             logger.exception("job %s: its end could not be judged", self.job.id)
             wrong = endings.failed(ErrorKind.BAD_RESULT, f"the attempt's end could not be judged: {error}")
             outcome = endings.outcome_of(wrong, self.job, 0.0)
+        if outcome.error is not None:
+            self._tell(outcome)
         self._room.conclude(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        """A failure in the log of the process, for whoever has no dashboard at hand."""
+        error = outcome.error
+        assert error is not None
+        what = {
+            JobState.RETRYING: f"tried again in {format_duration(outcome.delay)}",
+            JobState.DEAD: "the job is dead",
+            JobState.CANCELLED: "the job is cancelled",
+        }.get(outcome.state, f"the job is {outcome.state}")
+        level = logging.ERROR if outcome.state is JobState.DEAD else logging.WARNING
+        if outcome.state is JobState.CANCELLED:
+            level = logging.INFO
+        logger.log(
+            level,
+            "job %s (%s): attempt %d of %d ended by %s: %s; %s",
+            self.job.id,
+            self.job.type,
+            self.job.attempt,
+            self.job.attempt_limit,
+            error.kind,
+            error.message.partition("\n")[0][:300],
+            what,
+        )
 
     def _conclude_without(self) -> None:
         logger.warning(

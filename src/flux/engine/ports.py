@@ -14,7 +14,17 @@ from typing import Protocol
 import msgspec
 
 from flux.domain.errors import FluxError
-from flux.domain.job import Attempt, ClaimedJob, Inserted, Job, JobState, LogLine, NewJob, Outcome
+from flux.domain.job import (
+    Attempt,
+    AttemptOutcome,
+    ClaimedJob,
+    Inserted,
+    Job,
+    JobState,
+    LogLine,
+    NewJob,
+    Outcome,
+)
 
 
 class Clock(Protocol):
@@ -215,6 +225,16 @@ class Promoted(msgspec.Struct, frozen=True):
     lag: int = 0
 
 
+class Rescued(msgspec.Struct, frozen=True):
+    """A job that was taken back: from whom, why (``lost`` or ``timeout``), and the state it came to."""
+
+    job_id: str
+    type: str
+    worker_id: str | None
+    why: AttemptOutcome
+    state: JobState
+
+
 class Retention(msgspec.Struct, frozen=True):
     """How long finished jobs are kept: by age (µs, by final state) and by number; None: no bound."""
 
@@ -255,8 +275,8 @@ class Duties(Protocol):
         """Cancel (kind ``expired``) jobs never started by their ``expires_at``."""
         ...
 
-    async def rescue_lost(self, epoch: int, grace: int, limit: int) -> int:
-        """Take back running jobs without a live worker, and any past deadline + ``grace``; how many."""
+    async def rescue_lost(self, epoch: int, grace: int, limit: int) -> list[Rescued]:
+        """Take back running jobs without a live worker, and any past deadline + ``grace``."""
         ...
 
     async def waiting_types(self) -> list[tuple[str, str, int]]:

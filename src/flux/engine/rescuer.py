@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 
+from flux.domain.job import AttemptOutcome
 from flux.engine.loops import forever
-from flux.engine.ports import Store
+from flux.engine.ports import Rescued, Store
 
 logger = logging.getLogger("flux.rescuer")
 
 CHUNK = 1000
+
+SHOWN = 5
+"""Jobs that a log line names."""
 
 
 class Rescuer:
@@ -25,10 +29,28 @@ class Rescuer:
 
         async def work() -> float:
             rescued = await self._store.duties.rescue_lost(epoch, self._grace, CHUNK)
-            if rescued:
+            for (worker_id, why), jobs in _grouped(rescued).items():
                 logger.warning(
-                    "%d running jobs had lost their worker (or their deadline); they were taken back", rescued
+                    "%s of worker %s %s; taken back: %s",
+                    f"{len(jobs)} running job{'s'[: len(jobs) != 1]}",
+                    worker_id,
+                    "had lost their worker: its lease is over"
+                    if why is AttemptOutcome.LOST
+                    else "went far past the deadline and did not end",
+                    _named(jobs),
                 )
-            return 0.0 if rescued >= CHUNK else self._longest
+            return 0.0 if len(rescued) >= CHUNK else self._longest
 
         await forever(logger, "rescue", work)
+
+
+def _grouped(rescued: list[Rescued]) -> dict[tuple[str | None, AttemptOutcome], list[Rescued]]:
+    groups: dict[tuple[str | None, AttemptOutcome], list[Rescued]] = {}
+    for one in rescued:
+        groups.setdefault((one.worker_id, one.why), []).append(one)
+    return groups
+
+
+def _named(jobs: list[Rescued]) -> str:
+    shown = ", ".join(f"{one.job_id} ({one.type}, {one.state})" for one in jobs[:SHOWN])
+    return shown if len(jobs) <= SHOWN else f"{shown} and {len(jobs) - SHOWN} more"

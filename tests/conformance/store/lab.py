@@ -232,7 +232,7 @@ class Lab:
 
     async def rescue(self, grace: int = 5 * SECOND, limit: int = 1000) -> int:
         """One pass of rescue by the leader; how many."""
-        return await self.store.duties.rescue_lost(self.epoch or await self.lead(), grace, limit)
+        return len(await self.store.duties.rescue_lost(self.epoch or await self.lead(), grace, limit))
 
     # --- looking back -------------------------------------------------------------------------------------------
 

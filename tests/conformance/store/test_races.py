@@ -127,7 +127,7 @@ async def test_rescue_against_finish(lab: Lab) -> None:
             rescuer.duties.rescue_lost(epoch, 0, 10),
         )
         stored = await lab.state(claimed.id)
-        assert (finished, rescued, stored) in (
+        assert (finished, len(rescued), stored) in (
             (JobState.SUCCEEDED, 0, JobState.SUCCEEDED),
             (None, 1, JobState.RETRYING),
         )
@@ -140,7 +140,8 @@ async def test_rescue_against_rescue(lab: Lab) -> None:
     await lab.insert(*[lab.job(max_retries=0) for _ in range(30)])
     claimed = await lab.claim()
     lab.clock.advance(LEASE + 1)
-    counts = await asyncio.gather(*[store.duties.rescue_lost(epoch, 0, 100) for store in stores])
+    passes = await asyncio.gather(*[store.duties.rescue_lost(epoch, 0, 100) for store in stores])
+    counts = [len(rescued) for rescued in passes]
     assert sum(counts) == 30
     for each in claimed:
         assert await lab.state(each.id) == JobState.DEAD
@@ -295,7 +296,7 @@ async def test_everybody_at_once(lab: Lab) -> None:
     async def lead(store: Store) -> None:
         for _ in range(60):
             await store.duties.promote_due(epoch, 50, run_plainly)
-            assert await store.duties.rescue_lost(epoch, 0, 50) == 0
+            assert await store.duties.rescue_lost(epoch, 0, 50) == []
 
     async def meddle(store: Store) -> None:
         for start in range(0, 300, 10):

@@ -220,3 +220,15 @@ async def test_a_chunk_that_answers_wrongly_is_bad(rig: Rig) -> None:
     async with rig.worker(handler):
         jobs = [await rig.ended(job_id) for job_id in ids]
     assert {job.error.kind for job in jobs} == {"bad_result"}
+
+
+async def test_a_failure_leaves_a_line_in_the_log(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    async def call(_: Context) -> None:
+        raise ValueError("no such host\nand more")
+
+    job = await run(rig, call, max_retries=1)
+    lines = [record.getMessage() for record in caplog.records if job.id in record.getMessage()]
+    assert lines == [
+        f"job {job.id} (t): attempt 1 of 2 ended by exception: ValueError: no such host; tried again in 1ms",
+        f"job {job.id} (t): attempt 2 of 2 ended by exception: ValueError: no such host; the job is dead",
+    ]

@@ -9,7 +9,7 @@ from typing import TypeVar
 from flux.domain.errors import NotLeader
 from flux.domain.job import AttemptOutcome, ErrorKind, JobError, JobState
 from flux.domain.shares import shares_of
-from flux.engine.ports import Promoted, Retention
+from flux.engine.ports import Promoted, Rescued, Retention
 from flux.stores.sqlite import depth, pruning
 from flux.stores.sqlite.claiming import find_lanes
 from flux.stores.sqlite.database import Database
@@ -101,20 +101,34 @@ class SqliteDuties:
         def work(connection: sqlite3.Connection, now: int) -> int:
             ids = _ids(one_value(connection, SQL["expired"], (self._namespace, now, limit)))
             error = JobError(ErrorKind.EXPIRED, "The job had not started by the time it was to expire.")
-            return self._end(
-                connection, now, ids, lambda job: Ending(job, JobState.CANCELLED, None, error=error)
+            return len(
+                self._end(
+                    connection, now, ids, lambda job: Ending(job, JobState.CANCELLED, None, error=error)
+                )
             )
 
         return await self._lead(epoch, work)
 
-    async def rescue_lost(self, epoch: int, grace: int, limit: int) -> int:
+    async def rescue_lost(self, epoch: int, grace: int, limit: int) -> list[Rescued]:
         """See the port."""
 
-        def work(connection: sqlite3.Connection, now: int) -> int:
+        def work(connection: sqlite3.Connection, now: int) -> list[Rescued]:
             connection.execute(SQL["pull_leases_back"], (self._namespace, now))
             text = one_value(connection, SQL["lost"], (self._namespace, now, grace, limit))
             lost: dict[str, int] = dict(_lost(text))
-            return self._end(connection, now, list(lost), lambda job: _rescued(job, bool(lost[job.id]), now))
+            endings = self._end(
+                connection, now, list(lost), lambda job: _rescued(job, bool(lost[job.id]), now)
+            )
+            return [
+                Rescued(
+                    job_id=one.job.id,
+                    type=one.job.type,
+                    worker_id=one.job.worker_id,
+                    why=AttemptOutcome.LOST if lost[one.job.id] else AttemptOutcome.TIMEOUT,
+                    state=one.state,
+                )
+                for one in endings
+            ]
 
         return await self._lead(epoch, work)
 
@@ -127,7 +141,9 @@ class SqliteDuties:
             error = JobError(
                 ErrorKind.UNKNOWN_TYPE, f"No live worker of queue {queue!r} knows the type {type!r}."
             )
-            return self._end(connection, now, ids, lambda job: Ending(job, JobState.DEAD, None, error=error))
+            return len(
+                self._end(connection, now, ids, lambda job: Ending(job, JobState.DEAD, None, error=error))
+            )
 
         return await self._lead(epoch, work)
 
@@ -137,14 +153,15 @@ class SqliteDuties:
         now: int,
         ids: list[str],
         ending: Callable[[Standing], Ending],
-    ) -> int:
+    ) -> list[Ending]:
         if not ids:
-            return 0
+            return []
         events = EventLog(self._namespace, now)
         jobs = standing(connection, self._namespace, ids)
-        end(connection, self._namespace, now, [ending(job) for job in jobs.values()], events)
+        endings = [ending(job) for job in jobs.values()]
+        end(connection, self._namespace, now, endings, events)
         events.write(connection)
-        return len(jobs)
+        return endings
 
     async def waiting_types(self) -> list[tuple[str, str, int]]:
         """See the port."""
