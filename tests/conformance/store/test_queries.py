@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flux.domain.duration import MINUTE, SECOND
+from flux.domain.duration import HOUR, MINUTE, SECOND
 from flux.domain.errors import Invalid
 from flux.domain.ids import IdSource
 from flux.domain.job import Idempotency, JobError, JobState, Options
@@ -235,6 +235,17 @@ async def test_how_long_they_waited_and_ran(lab: Lab, store: Store, clock: Steer
     await lab.finish(claimed, JobState.SUCCEEDED)
     [row] = await store.queries.rollups(0)
     assert (row.wait_bucket, row.run_bucket) == (bucket(2 * SECOND), bucket(3 * SECOND))
+
+
+async def test_nobody_waits_for_longer_than_the_job_exists(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.worker()
+    await lab.add(run_at=START - 1000 * HOUR)
+    clock.advance(2 * SECOND)
+    await lab.finish(await lab.claim_one(), JobState.SUCCEEDED)
+    [row] = await store.queries.rollups(0)
+    assert row.wait_bucket == bucket(2 * SECOND)
 
 
 # --- the store itself ---------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class Standing(msgspec.Struct, array_like=True):
     cancel_requested: int
     cancel_reason: str | None
     schedule_id: str | None
+    created_at: int
 
 
 class Ending(msgspec.Struct):
@@ -87,7 +88,7 @@ def end(
         if final:
             started = None if waits_first else job.started_at
             finals.append((job.id, state, None if waits_first else ending.how, ending.result, error))
-            waited = stats.NONE if started is None else stats.bucket(started - job.run_at)
+            waited = stats.NONE if started is None else stats.bucket(_wait(job, started))
             ran = stats.NONE if started is None else stats.bucket(now - started)
             kind = "" if ending.error is None else ending.error.kind
             rollups[job.queue, job.type, state, kind, waited, ran] += 1
@@ -101,6 +102,11 @@ def end(
         SQL.many["count_rollups"].run(
             connection, (namespace, stats.slot_of(now)), [(*key, count) for key, count in rollups.items()]
         )
+
+
+def _wait(job: Standing, started: int) -> int:
+    """How long a job waited for its start. A run_at may be given that lies before the job itself."""
+    return max(started - max(job.run_at, job.created_at), 0)
 
 
 def keep_logs(

@@ -4,7 +4,7 @@
 -- What is known of live jobs, in the order of Standing's fields.
 -- name: read_standing
 SELECT json_group_array(json_array(l.id, l.state, l.claim_id, l.type, l.queue, l.run_at, l.started_at, l.attempt,
-           l.attempt_limit, l.worker_id, l.cancel_requested, l.cancel_reason, l.schedule_id))
+           l.attempt_limit, l.worker_id, l.cancel_requested, l.cancel_reason, l.schedule_id, l.created_at))
   FROM json_each(?2) j CROSS JOIN live l
  WHERE l.namespace = ?1 AND l.id = j.value;
 
