@@ -20,7 +20,7 @@ class Times(msgspec.Struct, frozen=True):
 
 
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
-    """What ended in some time: by final state, failures by kind, the rate, waiting and running times."""
+    """What ended in some time: by final state, dead jobs by kind of error, the rate, waiting and running times."""
 
     finished: int
     outcomes: dict[str, int]
@@ -44,7 +44,8 @@ class Tally:
     def count(self, row: RollupRow) -> None:
         """Add a row."""
         self.outcomes[row.outcome] += row.count
-        if row.kind:
+        # What was cancelled or expired carries an error too, and did not fail.
+        if row.kind and row.outcome == "dead":
             self.errors[row.kind] += row.count
         # A job that was cancelled before it started has neither time.
         if row.wait_bucket >= 0:
