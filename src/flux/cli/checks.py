@@ -18,15 +18,19 @@ from flux.cli.terminal import show_age
 from flux.config import Settings, SettingsError, build_engine
 from flux.domain.duration import MINUTE, SECOND, format_duration
 from flux.domain.errors import FluxError
+from flux.domain.job import JobState
 from flux.domain.size import format_size
 from flux.engine.engine import Engine
-from flux.engine.ports import QueueView, WorkerView
+from flux.engine.ports import JobFilter, QueueView, WorkerView
 
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
 
 LITTLE_SPACE = 200 << 20
 LONG_WAIT = MINUTE
+SAMPLE_STALE = 90 * SECOND
+MOST_LOOKED_AT = 500
+"""Of the newest available jobs of a queue; of more the last sample knows the oldest, when there is one."""
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs")
 
 
@@ -129,7 +133,7 @@ async def _of_engine(engine: Engine, file: Path) -> list[Check]:
     workers = await engine.workers.list()
     queues = await engine.queues.list()
     checks += [_clock(engine, workers, now), _workers(workers), _scheduler(queues, now)]
-    return [*checks, _waiting(queues, workers, now)]
+    return [*checks, await _waiting(engine, queues, workers, now)]
 
 
 def _durability(file: Path, durable: bool) -> Check:
@@ -204,26 +208,37 @@ def _workers(workers: list[WorkerView]) -> Check:
 
 
 def _scheduler(queues: list[QueueView], now: int) -> Check:
-    """The leader samples every queue each second."""
+    """The leader samples every queue each second, and at rest every half minute."""
     sampled = max((view.sampled_at or 0 for view in queues), default=0)
     if not queues:
         return Check("scheduler", "note", "not known: there is no queue yet")
-    if now - sampled > 30 * SECOND:
+    if now - sampled > SAMPLE_STALE:
         return Check(
-            "scheduler", "note", "none has worked for 30 seconds: delayed jobs and retries wait for one"
+            "scheduler", "note", "none has worked for 90 seconds: delayed jobs and retries wait for one"
         )
     return Check("scheduler", "ok", f"at work {show_age(sampled, now)}")
 
 
-def _waiting(queues: list[QueueView], workers: list[WorkerView], now: int) -> Check:
-    open_queues = [view for view in queues if not view.settings.paused and view.oldest is not None]
-    oldest = min(open_queues, key=lambda view: view.oldest or now, default=None)
-    if oldest is None or oldest.oldest is None:
+async def _waiting(engine: Engine, queues: list[QueueView], workers: list[WorkerView], now: int) -> Check:
+    """Looks at the jobs: samples are missing when no scheduler runs, which is when it matters."""
+    since, queue, more = now, None, ""
+    for view in queues:
+        if view.settings.paused:
+            continue
+        asked = JobFilter(states=(JobState.AVAILABLE,), queue=view.settings.name)
+        page = await engine.jobs.list(asked, MOST_LOOKED_AT, None)
+        oldest = min((max(job.run_at, job.created_at) for job in page.jobs), default=None)
+        if oldest is None:
+            continue
+        if page.next_cursor is not None and view.oldest is not None:
+            oldest = min(oldest, view.oldest)
+        if queue is None or oldest < since:
+            since, queue = oldest, view.settings.name
+            more = "at least " if page.next_cursor is not None else ""
+    if queue is None:
         return Check("oldest job", "ok", "none waits")
-    waits = max(now - oldest.oldest, 0)
-    text = f"waits for {format_duration(waits - waits % SECOND)} in queue {oldest.settings.name}"
-    if waits <= LONG_WAIT:
-        return Check("oldest job", "ok", text)
+    waits = max(now - since, 0)
+    text = f"waits for {more}{format_duration(waits - waits % SECOND)} in queue {queue}"
     if not any(worker.alive for worker in workers):
-        return Check("oldest job", "wrong", f"{text}, and no worker is alive")
-    return Check("oldest job", "note", text)
+        return Check("oldest job", "wrong", f"{text}, and no worker is alive; flux worker starts one")
+    return Check("oldest job", "ok" if waits <= LONG_WAIT else "note", text)

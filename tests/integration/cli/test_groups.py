@@ -77,6 +77,12 @@ def test_doctor_says_what_is_wrong(flux: Flux, home: Path) -> None:
     names = {check["name"]: check["state"] for check in well.json["checks"]}
     assert names["durability"] == "ok"
     assert names["workers"] == "note"
+    flux("job", "enqueue", "t", "--queue", "mail")
+    idle: Any = flux("doctor")
+    assert idle.code == 1
+    assert "in queue mail, and no worker is alive" in idle.out, "though no scheduler has sampled anything"
+    flux("queue", "pause", "mail")
+    assert flux("doctor").code == 0, "jobs of a paused queue are meant to wait"
     flux("migrate", "down", "--yes")
     old = flux("doctor")
     assert old.code == 1
