@@ -112,21 +112,33 @@ class Call:
     async def body(self, limit: int) -> bytes:
         """The body as JSON text that is not parsed yet.
 
-        Refused before it is read as a whole: 415 for another content type, 413 past ``limit`` bytes, whether the
-        client announced its length or not. 400 when it is not UTF-8.
+        Refused before it is read as a whole: 415 for another content type or none (a browser sends such a body for any
+        page without asking first) and for a compressed one, 413 past ``limit`` bytes, whether the client announced
+        its length or not. 400 when it is not UTF-8. An empty body needs no content type.
         """
         length: bytes | None = None
+        typed = False
         for key, value in self.scope["headers"]:
-            if key == b"content-type" and value != JSON:
-                _check_content_type(value)
+            if key == b"content-type":
+                typed = True
+                if value != JSON:
+                    _check_content_type(value)
             elif key == b"content-length":
                 length = value
+            elif key == b"content-encoding":
+                _check_content_encoding(value)
         if length is not None and length.isdigit() and (len(length) > 15 or int(length) > limit):
             raise too_large(limit)
+        if not typed and length is not None and length.strip(b"0"):
+            raise _untyped()
         message = await self.receive()
         body: bytes = message.get("body", b"")
+        if body and not typed:
+            raise _untyped()
         if message.get("more_body"):
             body = await self._rest(body, limit)
+            if body and not typed:
+                raise _untyped()
         elif message["type"] == "http.disconnect":
             raise Gone
         if len(body) > limit:
@@ -181,6 +193,16 @@ def parse_query(raw: bytes) -> dict[str, list[str]]:
 def too_large(limit: int) -> Problem:
     """The problem of a body past its limit."""
     return Problem(413, f"the body is larger than {limit} bytes, the most that is read here")
+
+
+def _untyped() -> Problem:
+    return Problem(415, "the body has no Content-Type; it must be application/json")
+
+
+def _check_content_encoding(value: bytes) -> None:
+    coding = value.decode("latin-1").strip()
+    if coding.lower() not in ("", "identity"):
+        raise Problem(415, f"the body must be sent as it is, not with the Content-Encoding {coding[:50]}")
 
 
 def _check_content_type(value: bytes) -> None:

@@ -26,7 +26,7 @@ _MEANINGS = {
     404: "There is no such thing.",
     409: "It contradicts what is stored.",
     413: "The body, or a payload in it, is too large.",
-    415: "The body is not application/json.",
+    415: "The body is not application/json, or is compressed.",
     422: "A field or parameter is wrong; `errors` names each. Nothing was stored.",
     429: "A queue is at its maximum depth. Nothing was stored.",
     500: "Something nobody foresaw; `instance` finds it in the server's log.",

@@ -12,6 +12,8 @@ import pytest
 from flux.api.server import ApiServer, CannotListen, serve
 from tests.integration.api.conftest import JOBS, MAX_PAYLOAD, Rest, problem
 
+JSON = {"content-type": "application/json"}
+
 
 async def test_a_taken_port_is_said(rest: Rest) -> None:
     async with ApiServer(rest.app, "127.0.0.1", 0) as server:
@@ -54,13 +56,13 @@ async def test_serve_ends_when_cancelled(rest: Rest) -> None:
 async def test_a_body_past_the_limit_is_refused_and_the_sender_sees_it(served: Rest, size: int) -> None:
     body = b'{"type":"x","payload":"' + b"a" * size + b'"}'
     started = time.monotonic()
-    problem(await served.client.post(JOBS, content=body), 413)
+    problem(await served.client.post(JOBS, content=body, headers=JSON), 413)
 
     async def chunks() -> object:
         for start in range(0, len(body), 65536):
             yield body[start : start + 65536]
 
-    problem(await served.client.post(JOBS, content=chunks()), 413)  # type: ignore[arg-type]
+    problem(await served.client.post(JOBS, content=chunks(), headers=JSON), 413)  # type: ignore[arg-type]
     assert time.monotonic() - started < 20
     assert (await served.client.post(JOBS, json={"type": "x"})).status_code == 201
 
@@ -90,7 +92,10 @@ async def test_expect_continue(served: Rest) -> None:
     port = served.client.base_url.port
     assert port is not None
     body = b'{"type":"x"}'
-    head = f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    head = (
+        f"POST {JOBS} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write((head % len(body)).encode())
     assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5) == b"HTTP/1.1 100 Continue\r\n\r\n"
