@@ -500,6 +500,11 @@ class Queries(Protocol):
         """Events after the id, oldest first; None: only the newest one, to start from."""
         ...
 
+    async def count(self, states: Sequence[JobState], queue: str | None, most: int) -> dict[JobState, int]:
+        """How many jobs are in each of these final states, in a queue or in all; of a state that more than ``most``
+        jobs are in nothing is said."""
+        ...
+
     async def list(self, filter: JobFilter, limit: int, cursor: str | None, full: bool) -> JobPage:
         """A page, newest first; ``full`` adds payload, result and attempts. Raises ``Invalid`` for a bad cursor."""
         ...

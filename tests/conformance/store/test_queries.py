@@ -219,6 +219,21 @@ async def test_finished_jobs_are_counted_by_outcome(lab: Lab, store: Store, cloc
     assert await store.queries.rollups(clock() + MINUTE) == []
 
 
+async def test_ended_jobs_are_counted_as_they_stand(lab: Lab, store: Store) -> None:
+    await lab.worker()
+    dead = [await lab.running(queue="a") for _ in range(3)] + [await lab.running(queue="b")]
+    for claimed in dead:
+        await lab.finish(claimed, JobState.DEAD, error=JobError(kind="timeout", message="late"))
+    await store.jobs.cancel([await lab.add(queue="a")], None)
+    asked = (JobState.DEAD, JobState.CANCELLED, JobState.SUCCEEDED)
+    none = {JobState.SUCCEEDED: 0}
+    assert await store.queries.count(asked, None, 4) == {JobState.DEAD: 4, JobState.CANCELLED: 1} | none
+    assert await store.queries.count(asked, "b", 4) == {JobState.DEAD: 1, JobState.CANCELLED: 0} | none
+    assert await store.queries.count(asked, None, 3) == {JobState.CANCELLED: 1} | none
+    await store.jobs.retry([dead[0].id])
+    assert await store.queries.count((JobState.DEAD,), None, 4) == {JobState.DEAD: 3}
+
+
 async def test_failures_are_counted_by_kind(lab: Lab, store: Store) -> None:
     await lab.worker()
     claimed = await lab.running()

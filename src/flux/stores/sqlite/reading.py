@@ -59,6 +59,21 @@ class SqliteQueries:
         text = await self._database.read(lambda connection: _fetch(connection, _STATES, parameters))
         return dict(msgspec.json.decode(text, type=List[tuple[str, JobState]]))
 
+    async def count(self, states: Sequence[JobState], queue: str | None, most: int) -> dict[JobState, int]:
+        """How many jobs are in each of these final states, unless more than ``most`` are."""
+        sql = _COUNT if queue is None else _COUNT_OF_QUEUE
+
+        def work(connection: sqlite3.Connection) -> dict[JobState, int]:
+            found = {}
+            for state in states:
+                parameters = {"namespace": self._namespace, "state": state, "queue": queue, "limit": most + 1}
+                looked_at, count = connection.execute(sql, parameters).fetchone()
+                if looked_at <= most:
+                    found[state] = count
+            return found
+
+        return await self._database.read(work)
+
     async def list(self, filter: JobFilter, limit: int, cursor: str | None, full: bool) -> JobPage:
         """A page, newest first. Raises ``Invalid`` for a bad cursor."""
         listing = plan_listing(filter)
@@ -255,6 +270,12 @@ _STATES = """SELECT json_group_array(json_array(id, state)) FROM (
     SELECT id, state FROM live WHERE namespace = :namespace AND id IN (SELECT value FROM json_each(:ids))
     UNION ALL
     SELECT id, state FROM done WHERE namespace = :namespace AND id IN (SELECT value FROM json_each(:ids)))"""
+
+_COUNT = """SELECT count(*), count(*) FROM (
+    SELECT 1 FROM done INDEXED BY done_state WHERE namespace = :namespace AND state = :state LIMIT :limit)"""
+
+_COUNT_OF_QUEUE = """SELECT count(*), coalesce(sum(queue = :queue), 0) FROM (
+    SELECT queue FROM done INDEXED BY done_state WHERE namespace = :namespace AND state = :state LIMIT :limit)"""
 
 _LOGS = """SELECT json_group_array(json_array(sequence, attempt, json_array(at, level, text))) FROM (
     SELECT * FROM logs WHERE namespace = :namespace AND job_id = :job_id AND sequence > :after
