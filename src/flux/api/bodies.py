@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from flux.api.http import too_large
+from flux.api.http import Call, too_large
 from flux.api.problems import Problem
 from flux.domain.errors import FieldError, Invalid
 from flux.domain.request import MAX_NESTING, JobRequest, parse_job
@@ -19,6 +19,11 @@ OVERHEAD = 64 << 10
 """Bytes that a body may have besides one payload of the largest size."""
 BATCH_BYTES = 64 << 20
 """The most bytes of a batch, whatever the largest payload (at least four of those fit)."""
+
+ACTION_BYTES = 64 << 10
+"""The most bytes of a body that only says how to do something."""
+ACTION_PROBLEMS = (400, 413, 415, 422)
+"""What may be wrong with one."""
 
 
 def single_limit(max_payload: int) -> int:
@@ -56,6 +61,16 @@ def read(body: bytes, type: type[T]) -> T:
         raise Invalid.one("body", f"is nested deeper than {MAX_NESTING} levels") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise malformed(body, error) from None
+
+
+class NoFields(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a call that takes none."""
+
+
+async def read_action(call: Call, type: type[T]) -> T:
+    """The small body of a call that needs none: nothing at all is an object without fields. Raises as ``read``."""
+    body = await call.body(ACTION_BYTES)
+    return read(body if body.strip() else b"{}", type)
 
 
 def check_json(body: bytes) -> None:
@@ -128,7 +143,8 @@ def _every_wrong_field(body: bytes, type: Any, first: msgspec.ValidationError) -
     errors = []
     for name, value in given.items():
         if name not in known:
-            errors.append(FieldError(name[:100], f"is not a field here; the fields are {', '.join(known)}"))
+            there = f"the fields are {', '.join(known)}" if known else "this call takes none"
+            errors.append(FieldError(name[:100], f"is not a field here; {there}"))
             continue
         try:
             msgspec.json.decode(value, type=known[name].type)
@@ -142,11 +158,13 @@ def _every_wrong_field(body: bytes, type: Any, first: msgspec.ValidationError) -
 
 
 __all__ = [
+    "NoFields",
     "batch_limit",
     "check_json",
     "malformed",
     "payload_too_large",
     "read",
+    "read_action",
     "read_job",
     "single_limit",
     "too_large",

@@ -105,6 +105,13 @@ def written(spec: ScheduleSpec, note: str | None) -> dict[str, Any]:
     return fields | {"paused": spec.paused}
 
 
+def note_problem(note: str | None) -> str | None:
+    """Why this note cannot be kept, or None."""
+    if note is not None and (len(note) > _LONGEST_NOTE or "\0" in note):
+        return f"has at most {_LONGEST_NOTE} characters, none of them NUL"
+    return None
+
+
 def validate_schedule(request: ScheduleRequest, bounds: Bounds = DEFAULT_BOUNDS) -> ScheduleSpec:
     """The request as a schedule. Raises ``Invalid`` with every wrong field."""
     errors: list[FieldError] = []
@@ -123,8 +130,8 @@ def validate_schedule(request: ScheduleRequest, bounds: Bounds = DEFAULT_BOUNDS)
         validate(job, "", bounds)
     except Invalid as refused:
         errors += refused.errors
-    if request.note is not None and (len(request.note) > _LONGEST_NOTE or "\0" in request.note):
-        errors.append(FieldError("note", f"has at most {_LONGEST_NOTE} characters, none of them NUL"))
+    if problem := note_problem(request.note):
+        errors.append(FieldError("note", problem))
     start_at = read("start_at", parse_instant, request.start_at, None)
     end_at = read("end_at", parse_instant, request.end_at, None)
     grace = read("misfire_grace", parse_duration, request.misfire_grace, 60_000_000)

@@ -17,7 +17,14 @@ from flux.domain.schedule import Once, ScheduleSpec
 from flux.engine.enqueue import Enqueuer
 from flux.engine.occurrences import first_occurrence, job_of, occurrence_of, read_spec
 from flux.engine.ports import PARKED, Schedule, Store
-from flux.engine.schedule_request import JOB_FIELDS, ScheduleRequest, patched, validate_schedule, written
+from flux.engine.schedule_request import (
+    JOB_FIELDS,
+    ScheduleRequest,
+    note_problem,
+    patched,
+    validate_schedule,
+    written,
+)
 
 UPCOMING = 5
 LATEST = 20
@@ -103,7 +110,9 @@ class ScheduleService:
         raise Conflict(f"the schedule {name!r} is changed by others all the time; try again")
 
     async def pause(self, name: str, note: str | None = None) -> ScheduleView:
-        """No more occurrences until it is resumed; the waiting one is withdrawn. Raises ``NotFound``."""
+        """No more occurrences until it is resumed; the waiting one is withdrawn. Raises ``NotFound``, ``Invalid``."""
+        if problem := note_problem(note):
+            raise Invalid.one("note", problem)
         return await self._set_paused(name, True, note)
 
     async def resume(self, name: str) -> ScheduleView:

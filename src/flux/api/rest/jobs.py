@@ -105,6 +105,7 @@ class JobsResource:
 
     async def retry(self, call: Call) -> Answer:
         """``POST /jobs/{id}/retry``."""
+        await bodies.read_action(call, bodies.NoFields)
         return Answer.json(await self._around.job(await self._jobs.retry(call.path["id"])))
 
     async def wait(self, call: Call) -> Answer:
@@ -254,7 +255,7 @@ def operations(api: Api) -> list[Operation]:
             about="It becomes available again with as many attempts as at first.",
             handler=jobs.retry,
             replies={200: job},
-            problems=(404, 409),
+            problems=(404, 409, *bodies.ACTION_PROBLEMS),
         ),
         Operation(
             method="POST",

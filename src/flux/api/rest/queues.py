@@ -49,6 +49,12 @@ class QueueList(msgspec.Struct):
     queues: list[QueueOut]
 
 
+class PauseQueueRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Who pauses a queue; shown as ``paused_by``."""
+
+    by: str | None = None
+
+
 class QueuesResource:
     """The calls on queues."""
 
@@ -69,11 +75,15 @@ class QueuesResource:
 
     async def pause(self, call: Call) -> Answer:
         """``POST /queues/{queue}/pause``."""
-        await self._engine.queues.pause(call.path["queue"])
+        by = (await bodies.read_action(call, PauseQueueRequest)).by
+        if by is not None and (not 1 <= len(by) <= 100 or "\0" in by):
+            raise Invalid.one("by", "has 1 to 100 characters, none of them NUL")
+        await self._engine.queues.pause(call.path["queue"], by)
         return await self._answer(call.path["queue"])
 
     async def resume(self, call: Call) -> Answer:
         """``POST /queues/{queue}/resume``."""
+        await bodies.read_action(call, bodies.NoFields)
         await self._engine.queues.resume(call.path["queue"])
         return await self._answer(call.path["queue"])
 
@@ -146,8 +156,9 @@ def operations(api: Api) -> list[Operation]:
             summary="Pause a queue",
             about="None of its jobs is started until it is resumed; those that run go on.",
             handler=queues.pause,
+            body=Body(PauseQueueRequest, {"by": "ada"}, required=False),
             replies=reply,
-            problems=(422,),
+            problems=bodies.ACTION_PROBLEMS,
         ),
         Operation(
             method="POST",
@@ -157,7 +168,7 @@ def operations(api: Api) -> list[Operation]:
             summary="Resume a queue",
             handler=queues.resume,
             replies=reply,
-            problems=(422,),
+            problems=bodies.ACTION_PROBLEMS,
         ),
         Operation(
             method="GET",

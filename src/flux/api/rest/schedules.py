@@ -50,6 +50,12 @@ class ScheduleList(msgspec.Struct):
     next_cursor: str | None
 
 
+class PauseScheduleRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a schedule is paused; kept as its ``note``."""
+
+    note: str | None = None
+
+
 class SchedulesResource:
     """The calls on schedules."""
 
@@ -101,14 +107,17 @@ class SchedulesResource:
 
     async def pause(self, call: Call) -> Answer:
         """``POST /schedules/{name}/pause``."""
-        return Answer.json(_out(await self._schedules.pause(call.path["name"])))
+        note = (await bodies.read_action(call, PauseScheduleRequest)).note
+        return Answer.json(_out(await self._schedules.pause(call.path["name"], note)))
 
     async def resume(self, call: Call) -> Answer:
         """``POST /schedules/{name}/resume``."""
+        await bodies.read_action(call, bodies.NoFields)
         return Answer.json(_out(await self._schedules.resume(call.path["name"])))
 
     async def trigger(self, call: Call) -> Answer:
         """``POST /schedules/{name}/trigger``."""
+        await bodies.read_action(call, bodies.NoFields)
         inserted = await self._schedules.trigger(call.path["name"])
         job = await self._jobs.get(inserted.id)
         location = (b"location", f"{BASE}/jobs/{job.id}".encode())
@@ -230,8 +239,9 @@ def operations(api: Api) -> list[Operation]:
             summary="Pause a schedule",
             about="Its waiting occurrence is withdrawn.",
             handler=schedules.pause,
+            body=Body(PauseScheduleRequest, {"note": "until the audit is over"}, required=False),
             replies=reply,
-            problems=(404, 409),
+            problems=(404, 409, *bodies.ACTION_PROBLEMS),
         ),
         Operation(
             method="POST",
@@ -242,7 +252,7 @@ def operations(api: Api) -> list[Operation]:
             about="What was missed while it was paused stays missed.",
             handler=schedules.resume,
             replies=reply,
-            problems=(404, 409),
+            problems=(404, 409, *bodies.ACTION_PROBLEMS),
         ),
         Operation(
             method="POST",
@@ -252,6 +262,6 @@ def operations(api: Api) -> list[Operation]:
             summary="Run a schedule's job once, now",
             handler=schedules.trigger,
             replies={201: Reply("The job.", JobOut, examples.JOB, headers={"Location": "Where the job is."})},
-            problems=(404, 429),
+            problems=(404, 429, *bodies.ACTION_PROBLEMS),
         ),
     ]

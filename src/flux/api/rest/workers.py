@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from flux.api import examples
+from flux.api import bodies, examples
 from flux.api.http import Answer, Call
 from flux.api.operations import BASE, Operation, Reply
 from flux.api.views import instant
@@ -51,6 +51,7 @@ class WorkersResource:
 
     async def drain(self, call: Call) -> Answer:
         """``POST /workers/{id}/drain``."""
+        await bodies.read_action(call, bodies.NoFields)
         return Answer.json(_out(await self._workers.drain(call.path["id"])))
 
 
@@ -93,6 +94,6 @@ def operations(api: Api) -> list[Operation]:
             summary="Ask a worker to finish what it runs and leave",
             handler=workers.drain,
             replies={200: Reply("The worker.", WorkerOut, {**examples.WORKER_VIEW, "state": "draining"})},
-            problems=(404, 409),
+            problems=(404, 409, *bodies.ACTION_PROBLEMS),
         ),
     ]
