@@ -45,6 +45,17 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(site: LiveSite, open_page: 
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
 
+def test_commands_for_a_terminal_stay_in_their_column(site: LiveSite, open_page: OpenPage, full: str) -> None:
+    page = open_page(f"{site.url}/jobs/{full}", width=1280)
+    page.locator("#commands > summary").click()
+    expect(page.locator("#commands pre").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    box = page.locator("#commands").bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 1280
+    assert box["width"] <= 21 * 16
+
+
 def test_stored_text_stays_text(site: LiveSite, open_page: OpenPage, full: str) -> None:
     page = open_page(f"{site.url}/jobs/{full}")
     expect(page.locator("#story")).to_contain_text(XSS[:40])
