@@ -103,6 +103,22 @@ def test_bulk_retry_of_what_is_ticked_and_of_all_that_match(site: LiveSite, open
     expect(page.locator("main")).to_contain_text("No job matches")
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_cancel_of_all_that_match_asks_first(site: LiveSite, open_page: OpenPage, script: bool) -> None:
+    tag = f"all{script}"
+    ids = [site.put("echo", delay="1h", tags=[tag]).id for _ in range(3)]
+    dead(site, tags=[tag])
+    page = open_page(f"{site.url}/jobs?q=tag:{tag}", java_script_enabled=script)
+    page.locator("#bulk-all summary").click()
+    page.get_by_role("link", name="Cancel every one that has not ended").click()
+    expect(page.locator("h1")).to_have_text("Cancel 3 jobs?")
+    assert [site.get(job_id).state for job_id in ids] == [JobState.SCHEDULED] * 3
+    page.get_by_role("button", name="Cancel 3 jobs").click()
+    expect(page.locator("#flash")).to_contain_text("3 jobs cancelled")
+    expect(page).to_have_url(f"{site.url}/jobs?q=tag:{tag}")
+    assert [site.get(job_id).state for job_id in ids] == [JobState.CANCELLED] * 3
+
+
 def test_keys_move_open_select_retry_cancel(site: LiveSite, open_page: OpenPage) -> None:
     first, second = (dead(site, tags=["keys"]) for _ in range(2))
     page = open_page(site.url + "/jobs?q=tag:keys")

@@ -6,7 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from flux.dashboard.pages import job, job_actions, jobs, jobs_actions, overview, queues, schedules, workers
+from flux.dashboard.pages import (
+    job,
+    job_actions,
+    jobs,
+    jobs_actions,
+    jobs_cancel,
+    overview,
+    queues,
+    schedules,
+    workers,
+)
 from flux.dashboard.site import Action, Page
 
 H = TypeVar("H", Page, Action)
@@ -40,6 +50,7 @@ class Routes(Generic[H]):
 PAGES: Routes[Page] = Routes(
     ("/", overview.page),
     ("/jobs", jobs.page),
+    ("/jobs/cancel", jobs_cancel.page),
     ("/jobs/{id}", job.page),
     ("/queues", queues.page),
     ("/workers", workers.page),

@@ -36,6 +36,7 @@ async def page(site: Site, ask: Ask) -> View:
             "jobs": found.jobs,
             "next": str(ask.query.with_(cursor=found.next_cursor)) if found.next_cursor else None,
             "first": str(ask.query.with_(cursor=None)) if cursor else None,
+            "everything": str(ask.query.with_(cursor=None)),
             "searched_until": found.searched_until,
             "chips": chips,
             "all_states": None

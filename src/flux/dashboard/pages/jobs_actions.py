@@ -40,7 +40,8 @@ async def cancel_many(site: Site, form: Query, parts: dict[str, str], request: R
         if isinstance(wanted, Done):
             return wanted
         n = await site.engine.jobs.cancel_all(wanted, reason)
-        return Done(f"{plural(n, 'job')} cancelled, or asked to stop where running.", ok=n > 0)
+        go = "/jobs" + str(Query(tuple(pair for pair in form.pairs if pair[0] in ("q", "state") and pair[1])))
+        return Done(f"{plural(n, 'job')} cancelled, or asked to stop where running.", go, ok=n > 0)
 
     async def cancel(job_id: str) -> Job:
         return await site.engine.jobs.cancel(job_id, reason)
