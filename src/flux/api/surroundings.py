@@ -21,10 +21,16 @@ class Surroundings:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._looked_at = float("-inf")
+        self._changes = 0
+        self._seen = 0
         self._ahead = 0
         self._queues: dict[str, QueueView] = {}
         self._workers: list[WorkerView] = []
         self._alike: dict[tuple[str, str], dict[str, Any] | None] = {}
+
+    def changed(self) -> None:
+        """What this server just committed must show in its next answer, however young the last look is."""
+        self._changes += 1
 
     async def job(self, job: Job) -> JobOut:
         """One job in full."""
@@ -35,7 +41,7 @@ class Surroundings:
 
     async def enqueued(self, job: Job) -> JobOut:
         """A job that was just accepted. It stands; an answer must not fail because looking around does."""
-        if time.monotonic() - self._looked_at > ENQUEUEING:
+        if self._seen != self._changes or time.monotonic() - self._looked_at > ENQUEUEING:
             # Marked before the reads: callers that come meanwhile take what is there instead of reading too.
             self._looked_at = time.monotonic()
             try:
@@ -68,9 +74,15 @@ class Surroundings:
         return found
 
     async def _look(self) -> None:
+        changes = self._changes
         queues = await self._store.queues.list()
-        self._workers = await self._store.queries.workers()
+        workers = await self._store.queries.workers()
+        ahead = await self._store.now() - time.time_ns() // 1000
+        if changes < self._seen:
+            return  # it began before a change that a later look has seen
+        self._seen = changes
         self._alike = {}
         self._queues = {view.settings.name: view for view in queues}
-        self._ahead = await self._store.now() - time.time_ns() // 1000
+        self._workers = workers
+        self._ahead = ahead
         self._looked_at = time.monotonic()

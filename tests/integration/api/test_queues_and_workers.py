@@ -20,6 +20,20 @@ async def test_a_queue_is_paused_and_resumed(rest: Rest) -> None:
     assert names == ["mail"]
 
 
+async def test_a_job_says_at_once_that_its_queue_was_paused_or_resumed(rest: Rest) -> None:
+    async def kind() -> str:
+        found: str = (await rest.enqueue(queue="mail"))["waiting_for"]["kind"]
+        return found
+
+    assert await kind() != "paused"
+    await rest.client.post(f"{QUEUES}/mail/pause")
+    assert await kind() == "paused"
+    await rest.client.post(f"{QUEUES}/mail/resume")
+    assert await kind() != "paused"
+    await rest.client.patch(f"{QUEUES}/mail", json={"paused": True})
+    assert await kind() == "paused"
+
+
 async def test_names_with_slashes(rest: Rest) -> None:
     await rest.enqueue(queue="a/b:c")
     for path in ("a/b:c", "a%2Fb%3Ac"):

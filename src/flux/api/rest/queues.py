@@ -60,6 +60,7 @@ class QueuesResource:
 
     def __init__(self, api: Api) -> None:
         self._engine = api.engine
+        self._around = api.surroundings
 
     async def list(self, call: Call) -> Answer:
         """``GET /queues``."""
@@ -79,12 +80,14 @@ class QueuesResource:
         if by is not None and (not 1 <= len(by) <= 100 or "\0" in by):
             raise Invalid.one("by", "has 1 to 100 characters, none of them NUL")
         await self._engine.queues.pause(call.path["queue"], by)
+        self._around.changed()
         return await self._answer(call.path["queue"])
 
     async def resume(self, call: Call) -> Answer:
         """``POST /queues/{queue}/resume``."""
         await bodies.read_action(call, bodies.NoFields)
         await self._engine.queues.resume(call.path["queue"])
+        self._around.changed()
         return await self._answer(call.path["queue"])
 
     async def change(self, call: Call) -> Answer:
@@ -95,6 +98,7 @@ class QueuesResource:
         if isinstance(change.max_depth, int) and change.max_depth >= 1 << 53:
             raise Invalid.one("max_depth", "is too large; null lifts the bound")
         await self._engine.queues.change(call.path["queue"], change)
+        self._around.changed()
         return await self._answer(call.path["queue"])
 
     async def _answer(self, name: str) -> Answer:
