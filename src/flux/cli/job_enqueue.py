@@ -17,7 +17,7 @@ from flux.cli.terminal import print_json, say
 from flux.cli.views import job_document
 from flux.domain.duration import SECOND, parse_duration
 from flux.domain.errors import FieldError, Invalid
-from flux.domain.job import Job
+from flux.domain.job import FINAL, Job
 from flux.domain.request import parse_job
 from flux.engine.engine import Engine
 
@@ -109,6 +109,10 @@ def enqueue(
     if made:
         say(f"made the database {Path(settings.database_file).absolute()}")
     _print(job, how, why, waited=wait, quiet=quiet, as_json=as_json)
+    if wait and job.state not in FINAL:
+        say(f"still {job.state} after {wait_timeout}")
+    if wait and job.state != "succeeded":
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _print(
@@ -128,8 +132,6 @@ def _print(
         print(f"{job.id}  {job.type}  {job.state}  queue {job.queue}{note.get(how, '')}")
         if why is not None and why["kind"] not in ("time", "slot"):
             say(why["text"])
-    if waited and job.state != "succeeded":
-        raise typer.Exit(ExitCode.FAILED)
 
 
 def parse_wait(text: str) -> float:

@@ -28,6 +28,18 @@ def test_enqueue_says_the_id_and_that_it_made_the_database(flux: Flux, home: Pat
     assert job["waiting_for"]["kind"] == "no_worker"
 
 
+def test_times_in_json_are_text(flux: Flux) -> None:
+    flux("job", "enqueue", "email", "--run-at", "2100-01-02T03:04:05Z")
+    (job,) = jobs(flux)
+    assert job["waiting_for"]["until"] == job["run_at"] == "2100-01-02T03:04:05.000000Z"
+
+
+def test_a_wait_that_runs_out_says_so(flux: Flux) -> None:
+    answer = flux("job", "enqueue", "email", "--delay", "1h", "--wait", "--wait-timeout", "100ms", "--quiet")
+    assert answer.code == 1
+    assert "still scheduled after 100ms" in answer.err
+
+
 def test_every_option_of_enqueue_arrives(flux: Flux, home: Path) -> None:
     (home / "payload.json").write_text('{"a": 1}')
     job: Any = flux(
