@@ -202,3 +202,9 @@ async def test_log_lines_are_followed_until_the_job_is_final(served: Rest) -> No
 async def test_head_does_not_begin_a_stream(served: Rest) -> None:
     answer = await served.client.head(EVENTS)
     assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_unknown_states_are_refused(rest: Rest) -> None:
+    for state in ("nope", "dead,nope"):
+        answer = await rest.client.get("/api/v1/events", params={"state": state})
+        assert fields(problem(answer, 422)) == {"state"}

@@ -9,11 +9,15 @@ from flux.api.feed import EventFilter, event_order
 from flux.api.http import Call, Stream
 from flux.api.operations import BASE, Operation, Parameter, Reply
 from flux.domain.errors import Invalid
+from flux.domain.job import JobState
 
 if TYPE_CHECKING:
     from flux.api.app import Api
 
 SUBJECTS = ("job", "queue", "worker", "schedule", "workflow")
+
+STATES = frozenset(JobState) | {"alive", "left", "paused", "resumed", "created", "changed", "deleted"}
+"""What jobs, workers, queues and schedules come to."""
 
 
 class EventsResource:
@@ -30,9 +34,12 @@ class EventsResource:
         subjects = frozenset(_parts(call, "subject"))
         for subject in subjects - set(SUBJECTS):
             raise Invalid.one("subject", f"{subject[:50]!r} is not one of {', '.join(SUBJECTS)}")
+        states = frozenset(_parts(call, "state"))
+        for state in states - STATES:
+            raise Invalid.one("state", f"{state[:50]!r} is not one of {', '.join(sorted(STATES))}")
         wanted = EventFilter(
             subjects=subjects,
-            states=frozenset(_parts(call, "state")),
+            states=states,
             queue=call.one("queue"),
             type=call.one("type"),
             job_id=call.one("job_id"),
