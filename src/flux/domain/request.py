@@ -72,9 +72,9 @@ def validate(request: JobRequest, job_id: str, bounds: Bounds = DEFAULT_BOUNDS, 
     """The request as a job to insert. Raises ``Invalid`` with every wrong field, each path beginning with ``at``."""
     found = _Findings(at)
     if not type_name(request.type):
-        found.add("type", _NAME_RULE.format("type", 200))
+        found.add("type", NAME_RULE.format("type", 200))
     if not queue_name(request.queue):
-        found.add("queue", _NAME_RULE.format("queue", 100))
+        found.add("queue", NAME_RULE.format("queue", 100))
     if not 1 <= request.priority <= 10:
         found.add("priority", "must be between 1 and 10; 10 runs first")
     if not 0 <= request.max_retries <= 1000:
@@ -98,6 +98,10 @@ def validate(request: JobRequest, job_id: str, bounds: Bounds = DEFAULT_BOUNDS, 
         found.add("idempotency_ttl", "needs an idempotency_key")
     if request.unique is not None:
         _unique(request.unique, job, found)
+    if request.cron is not None and request.unique is not None:
+        found.add(
+            "unique", "a schedule's occurrences are unique by fire time: cron and unique exclude each other"
+        )
     if request.cron is None:
         for name in ("timezone", "schedule"):
             if getattr(request, name) is not None:
@@ -187,7 +191,7 @@ class _Findings:
             raise Invalid(self.errors)
 
 
-_NAME_RULE = (
+NAME_RULE = (
     "a {} begins with a letter or digit, goes on with letters, digits and _ . : / -, at most {} characters"
 )
 
@@ -227,7 +231,7 @@ def _options(request: JobRequest, job: NewJob, found: _Findings) -> None:
         try:
             backoff = msgspec.Raw(msgspec.json.encode(Backoff.parse(request.backoff).to_json()))
         except BackoffError as error:
-            found.add(error.field, str(error))
+            found.add(error.field, error.message)
     job.options = Options(tags=tuple(request.tags), headers=headers, backoff=backoff)
 
 

@@ -12,6 +12,7 @@ from flux.domain.errors import Conflict, FieldError, Invalid, NotFound
 from flux.domain.ids import IdSource, is_id
 from flux.domain.job import FINAL, Inserted, Job, JobState, LogLine, NewJob, Options
 from flux.domain.request import (
+    NAME_RULE,
     Bounds,
     JobRequest,
     Seconds,
@@ -249,7 +250,7 @@ def validate_change(request: ChangeRequest, bounds: Bounds) -> Change:
     if request.queue is not unset:
         change.queue = request.queue
         if not queue_name(request.queue):
-            refuse("queue", "a queue begins with a letter or digit and has at most 100 characters")
+            refuse("queue", NAME_RULE.format("queue", 100))
     if request.priority is not unset:
         change.priority = request.priority
         if not 1 <= request.priority <= 10:

@@ -9,7 +9,7 @@ from random import Random
 
 import msgspec
 
-from flux.domain.errors import Conflict, Invalid, NotFound
+from flux.domain.errors import Conflict, FieldError, Invalid, NotFound
 from flux.domain.ids import IdSource
 from flux.domain.job import Inserted, NewJob
 from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest
@@ -146,9 +146,13 @@ class ScheduleService:
             timezone=request.timezone,
             **{name: getattr(request, name) for name in JOB_FIELDS},
         )
-        spec = msgspec.structs.replace(
-            validate_schedule(asked, self._bounds), start_at=start_at, end_at=job.expires_at
-        )
+        try:
+            spec = validate_schedule(asked, self._bounds)
+        except Invalid as refused:
+            raise Invalid(
+                [FieldError("schedule", e.message) if e.field == "name" else e for e in refused.errors]
+            ) from None
+        spec = msgspec.structs.replace(spec, start_at=start_at, end_at=job.expires_at)
         await self._will_fire(spec)
         how = "created"
         try:

@@ -70,6 +70,8 @@ async def test_what_is_no_json_is_malformed(rest: Rest, body: bytes) -> None:
         ({"type": "x", "unique": {"buy": []}}, {"unique"}),
         ({"type": "x", "cron": "61 * * * *"}, {"cron"}),
         ({"type": "x", "timezone": "UTC"}, {"timezone"}),
+        ({"type": "x", "cron": "* * * * *", "unique": {"by": ["type"]}}, {"unique"}),
+        ({"type": "x", "cron": "* * * * *", "schedule": "a b"}, {"schedule"}),
         ({"type": "x", "cron": "* * * * *", "timezone": "Mars/Base"}, {"timezone"}),
         ({"type": "x", "payload": "a\0b"}, {"payload"}),
         ({"type": "x", "backoff": {"kind": "magic"}}, {"backoff.kind"}),
@@ -135,6 +137,23 @@ async def test_a_batch_with_a_conflicting_key_stores_none(rest: Rest) -> None:
     jobs = [{"type": "a"}, {"type": "other", "idempotency_key": "k"}]
     assert "1" in problem(await rest.client.post(f"{JOBS}/batch", json={"jobs": jobs}), 409)["detail"]
     assert len((await rest.client.get(JOBS)).json()["jobs"]) == 1
+
+
+async def test_a_conflicting_key_names_its_job_and_no_index(rest: Rest) -> None:
+    there = await rest.enqueue(idempotency_key="k")
+    answer = await rest.client.post(JOBS, json={"type": "other", "idempotency_key": "k"})
+    detail = problem(answer, 409)["detail"]
+    assert there["id"] in detail
+    assert "jobs[" not in detail
+
+
+async def test_sentences_are_the_same_everywhere_and_name_the_field_once(rest: Rest) -> None:
+    job = await rest.enqueue()
+    posted = problem(await rest.client.post(JOBS, json={"type": "x", "queue": "b c"}), 422)
+    patched = problem(await rest.client.patch(f"{JOBS}/{job['id']}", json={"queue": "b c"}), 422)
+    assert posted["errors"] == patched["errors"]
+    magic = problem(await rest.client.post(JOBS, json={"type": "x", "backoff": {"kind": "magic"}}), 422)
+    assert magic["errors"][0]["message"].startswith("must be one of")
 
 
 async def test_a_batch_is_accepted_in_order(rest: Rest) -> None:

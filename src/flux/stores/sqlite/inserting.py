@@ -161,8 +161,9 @@ class Inserter:
             if wish is not None and wish.key in keys:
                 _, fingerprint, id, state, created_at, run_at = keys[wish.key]
                 if fingerprint != wish.fingerprint:
+                    at = f"jobs[{index}]: " if len(batch) > 1 else ""
                     raise Conflict(
-                        f"jobs[{index}]: the idempotency key {wish.key!r} already stands for another request."
+                        f"{at}the idempotency key {wish.key!r} already stands for another request, that of job {id}."
                     )
                 answers.append(Inserted(id, state, created_at, run_at, "replayed"))
                 continue
