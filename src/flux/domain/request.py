@@ -66,6 +66,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 DEFAULT_BOUNDS = Bounds()
+_UNBOUNDED = Bounds(max_payload=1 << 62)
 
 
 def validate(request: JobRequest, job_id: str, bounds: Bounds = DEFAULT_BOUNDS, at: str = "") -> NewJob:
@@ -367,22 +368,60 @@ def _wrong_kinds(raw: bytes | msgspec.Raw, at: str, first: msgspec.ValidationErr
         given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
         return Invalid.one(at.rstrip(".") or "body", "must be a JSON object with at least a type")
-    errors = []
+    except RecursionError:
+        return Invalid.one(at + "payload", f"is nested deeper than {MAX_NESTING} levels")
+    errors: list[FieldError] = []
+    good: dict[str, Any] = {}
     for name, value in given.items():
         field = _FIELDS.get(name)
         if field is None:
             errors.append(FieldError(at + name, f"is not a field of a job{_did_you_mean(name)}"))
             continue
         try:
-            msgspec.json.decode(value, type=field.type)
+            good[name] = msgspec.json.decode(value, type=field.type)
         except msgspec.ValidationError as error:
-            message, _, inner = str(error).partition(" - at `$")
-            errors.append(FieldError(at + name + inner.rstrip("`"), message[:1].lower() + message[1:]))
+            errors.append(wrong_kind(name, value, error, at))
         except RecursionError:
             errors.append(FieldError(at + name, f"is nested deeper than {MAX_NESTING} levels"))
     if "type" not in given:
         errors.append(FieldError(at + "type", "is required: the job type that a handler serves"))
-    return Invalid(errors or [FieldError(at.rstrip(".") or "body", str(first))])
+    if not errors:
+        return Invalid.one(at.rstrip(".") or "body", str(first))
+    return Invalid(errors + _wrong_values(good, given, at))
+
+
+def _wrong_values(good: dict[str, Any], given: dict[str, msgspec.Raw], at: str) -> list[FieldError]:
+    """What is wrong with the fields of the right kind, without what only follows from the others."""
+    good.setdefault("type", "x")
+    if "idempotency_ttl" in good:
+        good.setdefault("idempotency_key", "x")  # it may be of the wrong kind, or come as a header
+    if "cron" in given and good.get("cron") is None:
+        for name in ("timezone", "schedule"):
+            good.pop(name, None)
+    try:
+        # Too large a payload is another answer than a wrong field, and its bound is not known here.
+        validate(JobRequest(**good), "", _UNBOUNDED, at)
+    except Invalid as refused:
+        return refused.errors
+    return []
+
+
+def wrong_kind(
+    name: str, value: bytes | msgspec.Raw, error: msgspec.ValidationError, at: str = ""
+) -> FieldError:
+    """What is wrong with a field that does not decode, named down to the inner field or key."""
+    message, _, inner = str(error).partition(" - at `$")
+    inner = inner.rstrip("`")
+    if message.startswith("Object contains unknown field `"):
+        unknown = message.split("`")[1]
+        return FieldError(f"{at}{name}{inner}.{unknown[:50]}", f"is not a field of {name}")
+    if inner == "[...]":
+        # msgspec does not say which key of an object it was.
+        for key, one in msgspec.json.decode(value, type=dict[str, msgspec.Raw]).items():
+            if not bytes(one).startswith(b'"'):
+                inner = f".{key[:50]}"
+                break
+    return FieldError(at + name + inner, message[:1].lower() + message[1:])
 
 
 def _did_you_mean(name: str) -> str:
@@ -403,4 +442,5 @@ __all__ = [
     "json_problem",
     "parse_job",
     "validate",
+    "wrong_kind",
 ]

@@ -10,7 +10,7 @@ import msgspec
 from flux.domain.backoff import BackoffError
 from flux.domain.duration import format_duration, format_instant, parse_duration, parse_instant
 from flux.domain.errors import FieldError, Invalid
-from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest, Seconds, validate
+from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest, Seconds, validate, wrong_kind
 from flux.domain.schedule import Cron, Every, Misfire, Once, Overlap, ScheduleError, ScheduleSpec, parse_rule
 
 T = TypeVar("T")
@@ -244,8 +244,7 @@ def _from_fields(fields: dict[str, msgspec.Raw]) -> ScheduleRequest:
                 msgspec.Raw(raw) if name == "payload" else msgspec.json.decode(raw, type=field.type)
             )
         except msgspec.ValidationError as error:
-            message, _, inner = str(error).partition(" - at `$")
-            errors.append(FieldError(name + inner.rstrip("`"), message[:1].lower() + message[1:]))
+            errors.append(wrong_kind(name, raw, error))
         except RecursionError:
             errors.append(FieldError(name, "is nested too deep"))
     for name, what in (("name", "what the schedule is called"), ("type", "the job type of its jobs")):

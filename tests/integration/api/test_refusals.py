@@ -65,9 +65,9 @@ async def test_what_is_no_json_is_malformed(rest: Rest, body: bytes) -> None:
         ({"type": "x", "timeout": 0}, {"timeout"}),
         ({"type": "x", "timeout": "200y"}, {"timeout"}),
         ({"type": "x", "tags": ["a", 1]}, {"tags[1]"}),
-        ({"type": "x", "headers": {"a": 1}}, {"headers[...]"}),
+        ({"type": "x", "headers": {"a": 1}}, {"headers.a"}),
         ({"type": "x", "unique": {"by": ["colour"]}}, {"unique.by"}),
-        ({"type": "x", "unique": {"buy": []}}, {"unique"}),
+        ({"type": "x", "unique": {"buy": []}}, {"unique.buy"}),
         ({"type": "x", "cron": "61 * * * *"}, {"cron"}),
         ({"type": "x", "timezone": "UTC"}, {"timezone"}),
         ({"type": "x", "cron": "* * * * *", "unique": {"by": ["type"]}}, {"unique"}),
@@ -76,6 +76,12 @@ async def test_what_is_no_json_is_malformed(rest: Rest, body: bytes) -> None:
         ({"type": "x", "payload": "a\0b"}, {"payload"}),
         ({"type": "x", "backoff": {"kind": "magic"}}, {"backoff.kind"}),
         ({"type": "x", "idempotency_key": ""}, {"idempotency_key"}),
+        ({"type": "x", "headers": {"b": "1", "a": None}}, {"headers.a"}),
+        ({"type": "x", "nope": 1, "priority": 99, "delay": "soon"}, {"nope", "priority", "delay"}),
+        ({"type": "x", "nope": 1, "idempotency_ttl": "1h"}, {"nope"}),
+        ({"type": "x", "idempotency_key": 1, "idempotency_ttl": "1h"}, {"idempotency_key"}),
+        ({"type": "x", "cron": 5, "timezone": "UTC"}, {"cron"}),
+        ({"queue": "b c"}, {"type", "queue"}),
         ({"type": 5, "priority": [], "nope": 1, "delay": {}}, {"type", "priority", "nope", "delay"}),
     ],
 )
@@ -96,6 +102,7 @@ async def test_wrong_fields_are_named(rest: Rest, body: Any, wrong: set[str]) ->
         (b'{"type":"x","payload":1e999}', "payload"),
         (b'{"type":"x","payload":' + b"[" * 101 + b"]" * 101 + b"}", "payload"),
         (b'{"type":"x","payload":' + b'{"a":' * 5000 + b"1" + b"}" * 5000 + b"}", "payload"),
+        (b'{"type":1,"payload":' + b"[" * 9000 + b"]" * 9000 + b"}", "payload"),
         (b'{"type":"x","priority":' + b"9" * 5000 + b"}", "priority"),
     ],
 )
@@ -121,7 +128,12 @@ async def test_a_batch_names_the_index_and_stores_none(rest: Rest) -> None:
     jobs[3] = {"type": "x", "max_retries": "many"}
     jobs[4] = {"typ": "x"}
     answer = await rest.client.post(f"{JOBS}/batch", json={"jobs": jobs})
-    assert fields(problem(answer, 422)) == {"jobs[3].max_retries", "jobs[4].typ", "jobs[4].type"}
+    wrong = {"jobs[3].max_retries", "jobs[4].typ", "jobs[4].type", "jobs[5].priority"}
+    assert fields(problem(answer, 422)) == wrong
+    wrong = {"jobs[1].priority", "jobs[3].max_retries", "jobs[4].typ", "jobs[4].type", "jobs[4].queue"}
+    mixed = [{"type": "x"}, {"type": "x", "priority": 0}, *jobs[2:4], {"typ": "x", "queue": "b c"}]
+    answer = await rest.client.post(f"{JOBS}/batch", json={"jobs": mixed})
+    assert fields(problem(answer, 422)) == wrong
     jobs[3] = 7
     answer = await rest.client.post(f"{JOBS}/batch", json={"jobs": jobs[:4]})
     assert fields(problem(answer, 422)) == {"jobs[3]"}

@@ -11,7 +11,7 @@ from flux.api.http import Answer, Call
 from flux.api.operations import BASE, Body, Operation, Reply
 from flux.domain.errors import FieldError, Invalid
 from flux.domain.job import JobState
-from flux.domain.request import JobRequest, parse_job
+from flux.domain.request import JobRequest, parse_job, validate
 
 if TYPE_CHECKING:
     from flux.api.app import Api
@@ -51,6 +51,7 @@ class BatchResource:
 
     def __init__(self, api: Api) -> None:
         self._jobs = api.engine.jobs
+        self._bounds = api.engine.bounds
         self._max_payload = api.engine.bounds.max_payload
         self._limit = bodies.batch_limit(self._max_payload)
 
@@ -76,7 +77,9 @@ class BatchResource:
         errors: list[FieldError] = []
         for index, item in enumerate(raw):
             try:
-                requests.append(parse_job(item, f"jobs[{index}]."))
+                request = parse_job(item, f"jobs[{index}].")
+                requests.append(request)
+                validate(request, "", self._bounds, f"jobs[{index}].")
             except Invalid as refused:
                 errors.extend(refused.errors)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
