@@ -8,6 +8,7 @@ import logging
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, cast
@@ -16,6 +17,7 @@ import msgspec
 
 from flux.domain.duration import SECOND
 from flux.domain.errors import Conflict, Unavailable
+from flux.domain.schedule import Misfire
 from flux.engine.engine import Engine
 from flux.engine.ports import Broker, Retention, Store
 from flux.engine.schedule_request import ScheduleRequest
@@ -302,6 +304,13 @@ class World:
 
     async def _withdraw(self, people: Engine) -> None:
         for view in await people.schedules.list():
+            fired = await people.store.schedules.occurrences(view.schedule.id, 10_000)
+            times = sorted(fire_at for fire_at, _, _ in fired)
+            gaps = [b - a for a, b in pairwise(times) if b - a != SECOND]
+            if view.spec.misfire is Misfire.RUN_ALL and gaps:
+                raise Violation(f"fire times were left out although all had to run: gaps of {gaps} µs")
+            if self.loop.time() > 10 and len(times) < 3:
+                raise Violation(f"a schedule of every second has fired {len(times)} times")
             await people.schedules.delete(view.spec.name)
 
     # --- bad luck ---------------------------------------------------------------------------------------------------
