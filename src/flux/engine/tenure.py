@@ -28,7 +28,7 @@ logger = logging.getLogger("flux.worker")
 LOOK_FOR_ORDERS = 0.05
 """Seconds at least between two looks for cancel requests, while something changes."""
 
-LONGEST_RECEIVE = 1.0
+LONGEST_RECEIVE = 5.0
 """Seconds that a receive may wait: the poll that makes every wake-up optional."""
 
 LAST_WORD = 2.0

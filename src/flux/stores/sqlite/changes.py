@@ -13,6 +13,9 @@ from flux.stores.sqlite.database import Database
 
 BUSY_POLL = 0.007
 IDLE_POLL = 0.05
+_LOOKS_A_STAT = 20
+"""Looks for each question whether the file is still the same one: at rest, once a second."""
+
 _BUSY_FOR = 1.0
 """Seconds since the last change that still count as busy."""
 
@@ -164,14 +167,18 @@ class _Watch:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._seen: int | None = None
+        self._looks = 0
 
     def changed(self) -> bool:
         """Whether the file was committed to. A file that cannot be read has not changed: waits time out then."""
         try:
-            status = os.stat(self._path)
-            if self._connection is not None and (status.st_dev, status.st_ino) != self._file:
-                self.close()
+            self._looks += 1
+            if self._looks % _LOOKS_A_STAT == 0 and self._connection is not None:
+                status = os.stat(self._path)
+                if (status.st_dev, status.st_ino) != self._file:
+                    self.close()
             if self._connection is None:
+                status = os.stat(self._path)
                 self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=0.0)
                 self._file = (status.st_dev, status.st_ino)
                 self._seen = None
