@@ -6,6 +6,7 @@ import random
 
 from flux.domain.ids import IdSource
 from flux.domain.request import DEFAULT_BOUNDS, Bounds
+from flux.engine.counts import Counts
 from flux.engine.depth import DepthGauge
 from flux.engine.enqueue import Enqueuer
 from flux.engine.jobs import JobService
@@ -41,6 +42,7 @@ class Engine:
         self.queues = QueueService(store)
         self.workers = WorkerService(store)
         self.statistics = StatisticsService(store)
+        self.counts = Counts()
         self.closing = False
 
     async def open(self) -> None:

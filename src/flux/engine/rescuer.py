@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from flux.domain.job import AttemptOutcome
+from flux.engine.counts import Counts
 from flux.engine.loops import forever
 from flux.engine.ports import Rescued, Store
 
@@ -19,7 +20,8 @@ SHOWN = 5
 class Rescuer:
     """Takes back running jobs without a live worker, and those far past their deadline."""
 
-    def __init__(self, store: Store, interval: int, grace: int) -> None:
+    def __init__(self, store: Store, counts: Counts, interval: int, grace: int) -> None:
+        self._counts = counts
         self._store = store
         self._longest = min(1.0, interval / 1_000_000)
         self._grace = grace
@@ -29,6 +31,7 @@ class Rescuer:
 
         async def work() -> float:
             rescued = await self._store.duties.rescue_lost(epoch, self._grace, CHUNK)
+            self._counts.rescues += len(rescued)
             for (worker_id, why), jobs in _grouped(rescued).items():
                 logger.warning(
                     "%s of worker %s %s; taken back: %s",

@@ -81,7 +81,7 @@ class Scheduler:
         engine, options = self._engine, self._options
         loops = [
             Promoter(engine.store, engine.clock, engine.random, options.interval).run(epoch),
-            Rescuer(engine.store, options.interval, options.grace).run(epoch),
+            Rescuer(engine.store, engine.counts, options.interval, options.grace).run(epoch),
             UnknownTypes(engine.store, engine.clock, options.unknown_type_wait, options.interval).run(epoch),
             Sampler(engine.store).run(epoch),
             Pruner(engine.store, options.retention).run(epoch),

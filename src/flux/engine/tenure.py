@@ -314,6 +314,7 @@ class Tenure:
                 held.job_id, held.claim_id
             ):
                 continue
+            self._engine.counts.reconciliations += 1
             logger.warning("job %s was claimed without our hearing of it; it is handed back", held.job_id)
             self._completer.add(
                 Outcome(

@@ -22,6 +22,7 @@ from flux.domain.duration import MINUTE, SECOND
 from flux.domain.errors import FluxError
 from flux.domain.job import LIVE
 from flux.domain.stats import bucket_bounds
+from flux.engine.counts import Counts
 from flux.engine.engine import Engine
 from flux.engine.ports import QueueView, RollupRow, WorkerView
 
@@ -159,8 +160,21 @@ class Metrics:
         yield from _of_queues(self._totals, self._reading.queues)
         yield from _of_workers(self._reading.workers)
         yield from _of_parts(self._reading)
+        yield from _of_repairs(self._engine.counts)
         if self._more is not None:
             yield from self._more()
+
+
+def _of_repairs(counts: Counts) -> Iterable[Metric]:
+    """What this process put right: in one that runs no scheduler or worker both stay 0."""
+    yield CounterMetricFamily(
+        "flux_rescues", "Running jobs that this process's scheduler took back.", value=counts.rescues
+    )
+    yield CounterMetricFamily(
+        "flux_reconciliations",
+        "Jobs that this process's worker held on paper only, and handed back.",
+        value=counts.reconciliations,
+    )
 
 
 class _Reading:

@@ -105,6 +105,8 @@ async def test_metrics(rest: Rest) -> None:
     assert value(text, 'flux_jobs_duration_seconds_bucket{le="+Inf",queue="q",type="echo"}') == 3
     assert value(text, 'flux_jobs_wait_seconds_count{queue="q"}') == 3
     assert value(text, "flux_workers_active") == 1
+    assert value(text, "flux_rescues_total") == 0
+    assert value(text, "flux_reconciliations_total") == 0
     assert (
         value(text, 'flux_worker_slots{state="busy"}') + value(text, 'flux_worker_slots{state="free"}') == 10
     )

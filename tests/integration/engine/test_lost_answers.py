@@ -56,6 +56,7 @@ async def test_jobs_of_a_claim_that_was_not_heard_are_handed_back(rig: Rig) -> N
     assert [(job.state, job.result) for job in jobs] == [(JobState.SUCCEEDED, b"1")] * 3
     assert [attempt.outcome for attempt in jobs[0].attempts or []] == ["released", "succeeded"]
     assert calls == 3
+    assert rig.engine.counts.reconciliations == 3
 
 
 async def test_an_outcome_that_was_committed_unheard_counts_once(rig: Rig) -> None:

@@ -164,6 +164,7 @@ async def test_a_lost_lease_stops_handlers_and_voids_their_outcomes(rig: Rig) ->
         assert stopped.is_set()
         assert worker.id != first
     assert (job.result, job.attempt) == (b'"second"', 2)
+    assert rig.engine.counts.rescues == 1
     assert [a.outcome for a in job.attempts] == ["lost", "succeeded"]
 
 
