@@ -101,8 +101,10 @@ class Api:
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-        tasks = [asyncio.create_task(forward()), asyncio.create_task(left())]
-        tasks.append(asyncio.create_task(self.stopping.wait()))  # type: ignore[arg-type]
+        async def stopped() -> None:
+            await self.stopping.wait()
+
+        tasks = [asyncio.create_task(end()) for end in (forward, left, stopped)]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:

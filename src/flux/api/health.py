@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from flux.api.http import Answer, Call
-from flux.api.operations import Operation, Reply
+from flux.api.operations import Handler, Operation, Reply
 
 if TYPE_CHECKING:
     from flux.api.app import Api
@@ -125,7 +125,7 @@ def operations(api: Api) -> list[Operation]:
     down = {"status": "down", "detail": "The database flux.db is locked.", "durable": True, "size": 81920}
 
     def operation(
-        path: str, name: str, summary: str, handler: object, example: object, bad: object
+        path: str, name: str, summary: str, handler: Handler, example: object, bad: object
     ) -> Operation:
         kind = Health if path == "/health" else Check
         replies = {200: Reply("Well, or degraded.", kind, example)}
@@ -137,7 +137,7 @@ def operations(api: Api) -> list[Operation]:
             name=name,
             group="Health",
             summary=summary,
-            handler=handler,  # type: ignore[arg-type]
+            handler=handler,
             replies=replies,
         )
 
