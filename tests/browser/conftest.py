@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.site import LiveSite
+
+PATIENCE = 30_000
+"""Milliseconds for anything to come true: other tests have the machine too."""
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -37,6 +40,7 @@ def browser() -> Iterator[Browser]:
         pytest.fail(
             f"there is no browser at {path}: `make browser` installs it, FLUX_TEST_BROWSER names another"
         )
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
@@ -59,7 +63,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(viewport={"width": width, "height": height}, **more)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: said.append(f"error: {error}"))
         page.on("console", lambda message: said.append(f"console {message.type}: {message.text}"))
         page.goto(url)

@@ -30,6 +30,9 @@ from flux.stores.sqlite.store import SqliteStore
 
 T = TypeVar("T")
 
+PATIENCE = 60.0
+"""Seconds for anything to come true: other tests have the machine too."""
+
 
 async def echo(ctx: Context) -> Any:
     """Give the payload back."""
@@ -79,17 +82,18 @@ class LiveSite:
 
     def __enter__(self) -> LiveSite:
         self._thread.start()
-        self._ready.result(30)
+        self._ready.result(PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the site did not stop"
 
     def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run something on the engine's loop."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)
+        # Twice, so that what waits inside says itself what it waited for.
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(2 * PATIENCE)
 
     # --- verbs ---
 
@@ -100,7 +104,7 @@ class LiveSite:
 
     def ended(self, type: str, **fields: Any) -> Job:
         """Enqueue a job and wait for its end."""
-        job = self.do(self.engine.jobs.wait(self.put(type, **fields).id, 20))
+        job = self.do(self.engine.jobs.wait(self.put(type, **fields).id, PATIENCE))
         assert job.finished_at is not None, f"{type} is {job.state}"
         return job
 
@@ -108,12 +112,12 @@ class LiveSite:
         """The job as it stands."""
         return self.do(self.engine.jobs.get(job_id))
 
-    def until(self, job_id: str, state: JobState, timeout: float = 15) -> Job:
+    def until(self, job_id: str, state: JobState) -> Job:
         """Wait until the job is in a state."""
 
         async def look() -> Job:
             changes = self.engine.store.changes
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     seen = changes.version()
                     job = await self.engine.jobs.get(job_id)

@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from flux.domain.job import JobState
 from tests.browser.site import LiveSite
+from tests.browser.waiting import arrived
 
 OpenPage = Callable[..., Page]
 
@@ -55,7 +56,7 @@ def test_rerun_as_a_copy_with_another_payload(site: LiveSite, open_page: OpenPag
     assert copy.options.copied_from == job.id
     assert json.loads(copy.payload or b"") == {"n": 2}
     page.get_by_role("link", name=f"…{job.id[-8:]}").click()
-    assert page.url.endswith(job.id)
+    expect(page).to_have_url(f"{site.url}/jobs/{job.id}")
 
 
 def test_pause_and_resume_a_queue(site: LiveSite, open_page: OpenPage) -> None:
@@ -111,6 +112,7 @@ def test_cancel_of_all_that_match_asks_first(site: LiveSite, open_page: OpenPage
     page = open_page(f"{site.url}/jobs?q=tag:{tag}", java_script_enabled=script)
     page.locator("#bulk-all summary").click()
     page.get_by_role("link", name="Cancel every one that has not ended").click()
+    arrived(page, f"{site.url}/jobs/cancel?q=tag:{tag}")
     expect(page.locator("h1")).to_have_text("Cancel 3 jobs?")
     assert [site.get(job_id).state for job_id in ids] == [JobState.SCHEDULED] * 3
     page.get_by_role("button", name="Cancel 3 jobs").click()
@@ -129,7 +131,7 @@ def test_keys_move_open_select_retry_cancel(site: LiveSite, open_page: OpenPage)
     page.keyboard.press("k")
     page.keyboard.press("j")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(f"{site.url}/jobs/{first}")
+    arrived(page, f"{site.url}/jobs/{first}")
     page.go_back()
     expect(page.locator("[data-cursor]")).to_have_attribute("data-id", first)
     page.keyboard.press("x")
@@ -161,12 +163,13 @@ def test_keys_go_search_help_and_pause(site: LiveSite, open_page: OpenPage) -> N
     ):
         page.keyboard.press("g")
         page.keyboard.press(letter)
-        expect(page).to_have_url(site.url + path)
+        arrived(page, site.url + path)
     page.keyboard.press("/")
-    expect(page).to_have_url(site.url + "/jobs#q")
+    arrived(page, site.url + "/jobs#q")
     expect(page.locator("#q")).to_be_focused()
     page.keyboard.type("queue:keyed")
     page.keyboard.press("Enter")
+    arrived(page, site.url + "/jobs?q=queue%3Akeyed")
     expect(page.locator("tr[data-row]")).to_have_count(1)
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
@@ -191,10 +194,10 @@ def test_back_always_works(site: LiveSite, open_page: OpenPage) -> None:
     expect(page.locator(".chip.on")).to_have_count(1)
     page.locator("#q").fill("tag:back")
     page.get_by_role("button", name="Search").click()
-    where = page.url
-    assert "state=succeeded" in where
-    assert "tag%3Aback" in where
+    where = site.url + "/jobs?state=succeeded&q=tag%3Aback"
+    arrived(page, where)
     page.locator(f"#j-{job.id} a").first.click()
+    arrived(page, f"{site.url}/jobs/{job.id}")
     page.go_back()
     expect(page).to_have_url(where)
     expect(page.locator("#q")).to_have_value("tag:back")

@@ -33,10 +33,10 @@ def address(tmp_path: Path) -> Iterator[str]:
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     yield f"http://127.0.0.1:{port}"
     stop.set()
-    thread.join(20)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -72,4 +72,5 @@ def test_a_stream_is_followed_and_stopped(open_page: Callable[..., Page], addres
 def test_a_narrow_window_has_no_sideways_scroll(open_page: Callable[..., Page], address: str) -> None:
     page = open_page(f"{address}/docs", width=360)
     page.locator("#enqueueJob > summary").click()
+    expect(page.locator("#enqueueJob form")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

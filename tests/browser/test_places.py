@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from flux.domain.job import JobState
 from tests.browser.site import LiveSite
+from tests.browser.waiting import arrived
 
 OpenPage = Callable[..., Page]
 
@@ -26,10 +27,12 @@ def test_it_works_under_a_path(tmp_path: Path, open_page: OpenPage, mount: bool)
             ("Schedules", "/schedules"),
         ):
             page.get_by_role("link", name=label, exact=True).click()
-            expect(page).to_have_url(site.url + path)
+            arrived(page, site.url + path)
         page.keyboard.press("g")
         page.keyboard.press("j")
+        arrived(page, site.url + "/jobs")
         page.locator(f"#j-{job.id} a").first.click()
+        arrived(page, f"{site.url}/jobs/{job.id}")
         page.get_by_role("button", name="Retry").click()
         expect(page.locator("#flash")).to_contain_text("will run again")
         site.until(job.id, JobState.SUCCEEDED)
@@ -54,7 +57,7 @@ def test_a_store_that_is_away_greys_what_it_said_last(tmp_path: Path, open_page:
         expect(page.locator(f"#j-{job.id}")).to_be_visible()
         hidden = site.file.with_suffix(".gone")
         site.file.rename(hidden)
-        expect(page.locator("#away")).to_contain_text("The store is away", timeout=15_000)
+        expect(page.locator("#away")).to_contain_text("The store is away")
         expect(page.locator(f"#j-{job.id}")).to_be_visible()
         page.reload()
         expect(page.locator("#away")).to_contain_text("missing")
@@ -63,4 +66,4 @@ def test_a_store_that_is_away_greys_what_it_said_last(tmp_path: Path, open_page:
         expect(page.locator("main")).to_contain_text("The store is away")
         hidden.rename(site.file)
         page.goto(site.url + "/jobs")
-        expect(page.locator("#away")).to_be_hidden(timeout=15_000)
+        expect(page.locator("#away")).to_be_hidden()

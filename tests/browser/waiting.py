@@ -1,0 +1,15 @@
+"""When a page can be talked to: not when its address is there, but when its script has run."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page
+
+
+def arrived(page: Page, url: str) -> None:
+    """Wait until the page at ``url`` has come and listens.
+
+    ``expect(page).to_have_url`` holds from the moment that the navigation commits: on a slow machine that is long
+    before the page's deferred script attaches its listeners, and a key pressed in between is lost. The load event
+    comes after every deferred script, whichever page it is.
+    """
+    page.wait_for_url(lambda now: now == url, wait_until="load")
