@@ -91,7 +91,6 @@ class Feed:
 
     async def stream(self, wanted: EventFilter, after: str | None) -> AsyncIterator[bytes]:
         """Events as SSE from ``after`` (an event's id; None: from now on), until the feed closes."""
-        yield sse.HELLO
         newest = await self._newest()
         position = newest if after is None else after
         listener = _Listener()
@@ -100,6 +99,8 @@ class Feed:
             if self._reader is None or self._reader.done():
                 # It begins where the store stood before this client listened, so that nothing falls between.
                 self._reader = asyncio.create_task(self._read(newest))
+            # Said only now: whoever has heard that they are connected hears of all that happens from then on.
+            yield sse.HELLO
             while True:
                 # What came before this client did, page by page; the feed's own events wait meanwhile.
                 page = await self._store.queries.events(position or FIRST, PAGE)
