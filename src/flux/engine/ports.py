@@ -244,6 +244,13 @@ class Retention(msgspec.Struct, frozen=True):
     most: int | None
 
 
+class Lane(msgspec.Struct, frozen=True):
+    """The available jobs of one queue and priority, and the place of their hints at a broker that holds some."""
+
+    queue: str
+    priority: int
+
+
 class Duties(Protocol):
     """What the leader does; every write checks its ``epoch`` and raises ``NotLeader`` when another one leads."""
 
@@ -294,6 +301,17 @@ class Duties(Protocol):
         """Forget finished jobs past retention, and keys, events, rollups and workers past theirs.
 
         Up to ``limit`` jobs at once, and of the others a like chunk: True when there may be more to forget.
+        """
+        ...
+
+    async def lanes(self) -> list[Lane]:
+        """The lanes that have available jobs, those of paused queues left out."""
+        ...
+
+    async def offerable(self, lane: Lane, after: str | None, limit: int) -> list[str]:
+        """The ids of the lane's available jobs that have not expired, oldest first, up to ``limit``.
+
+        ``after`` leaves out that id and all before it; None: from the oldest on.
         """
         ...
 

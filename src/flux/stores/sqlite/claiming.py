@@ -5,11 +5,11 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, islice
 
 from flux.domain.errors import LeaseLost
 from flux.domain.job import ClaimedJob
-from flux.engine.ports import Demand
+from flux.engine.ports import Demand, Lane
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
 
@@ -193,3 +193,24 @@ def find_lanes(connection: sqlite3.Connection, namespace: str) -> list[tuple[str
     """All (queue, priority, type) that have available jobs."""
     found: list[tuple[str, int, str]] = _lanes(one_value(connection, SQL["all_lanes"], (namespace,)))
     return found
+
+
+def oldest(
+    connection: sqlite3.Connection, namespace: str, now: int, lane: Lane, after: str | None, limit: int
+) -> list[str]:
+    """The ids that a claim by policy would take from a lane, whatever their type."""
+    key = (namespace, lane.queue, lane.priority)
+    types: list[str] = _ids(one_value(connection, SQL["types_of_lane"], key))
+    chunk = limit if len(types) <= _FEW_LANES else min(limit, max(8, 2 * limit // len(types)))
+
+    def of_type(type: str) -> Iterator[str]:
+        last = after or ""
+        while True:
+            values = (*key, type, last, now, chunk)
+            found: list[str] = _ids(one_value(connection, SQL["oldest_of_lane"], values))
+            yield from found
+            if len(found) < chunk:
+                return
+            last = found[-1]
+
+    return list(islice(heapq.merge(*map(of_type, types)), limit))

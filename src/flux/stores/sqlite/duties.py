@@ -9,9 +9,9 @@ from typing import TypeVar
 from flux.domain.errors import NotLeader
 from flux.domain.job import AttemptOutcome, ErrorKind, JobError, JobState
 from flux.domain.shares import shares_of
-from flux.engine.ports import Promoted, Rescued, Retention
+from flux.engine.ports import Lane, Promoted, Rescued, Retention
 from flux.stores.sqlite import depth, pruning
-from flux.stores.sqlite.claiming import find_lanes
+from flux.stores.sqlite.claiming import find_lanes, oldest
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.ending import Ending, Standing, cancelled_error, end, standing
 from flux.stores.sqlite.events import EventLog
@@ -21,6 +21,7 @@ from flux.stores.sqlite.sql import decoder, one_value
 T = TypeVar("T")
 
 _ids = decoder(list[str])
+_lanes = decoder(list[tuple[str, int]])
 _lost = decoder(list[tuple[str, int]])
 _workers = decoder(list[tuple[str, list[str]]])
 
@@ -180,6 +181,23 @@ class SqliteDuties:
             return [(type, queue, at) for (type, queue), at in sorted(since.items())]
 
         return await self._database.read(work)
+
+    # --- what a broker that holds hints is fed ----------------------------------------------------------------
+
+    async def lanes(self) -> list[Lane]:
+        """See the port."""
+
+        def work(connection: sqlite3.Connection) -> list[Lane]:
+            found: list[tuple[str, int]] = _lanes(one_value(connection, SQL["lanes"], (self._namespace,)))
+            return [Lane(queue, priority) for queue, priority in found]
+
+        return await self._database.read(work)
+
+    async def offerable(self, lane: Lane, after: str | None, limit: int) -> list[str]:
+        """See the port."""
+        return await self._database.read(
+            lambda connection: oldest(connection, self._namespace, self._database.now(), lane, after, limit)
+        )
 
     # --- keeping house ----------------------------------------------------------------------------------------
 

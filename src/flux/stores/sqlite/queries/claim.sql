@@ -139,3 +139,14 @@ SELECT json_group_array(json_array(queue, priority, type)) FROM kinds WHERE type
 -- name: held
 SELECT json_group_array(json_array(id, claim_id, attempt)) FROM live INDEXED BY live_running
  WHERE namespace = ?1 AND state = 'running' AND worker_id = ?2;
+
+-- The types in a lane of (queue, priority).
+-- name: types_of_lane
+WITH RECURSIVE kinds (type) AS (
+    SELECT min(type) FROM live WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3
+    UNION ALL
+    SELECT (SELECT min(type) FROM live
+             WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 AND type > kinds.type)
+      FROM kinds WHERE type IS NOT NULL
+)
+SELECT json_group_array(type) FROM kinds WHERE type IS NOT NULL;

@@ -109,6 +109,25 @@ SELECT json_group_array(json_array(id, worker_id NOT IN (SELECT id FROM workers
 -- name: living_workers
 SELECT json_group_array(json_array(queues, json(types))) FROM workers WHERE namespace = ?1 AND lease_until > ?2;
 
+-- The lanes of queues that are not paused, found by jumping as a claim does.
+-- name: lanes
+WITH RECURSIVE found (queue) AS (
+    SELECT min(queue) FROM live WHERE namespace = ?1 AND state = 'available'
+    UNION ALL
+    SELECT (SELECT min(queue) FROM live WHERE namespace = ?1 AND state = 'available' AND queue > found.queue)
+      FROM found WHERE found.queue IS NOT NULL
+), lanes (queue, priority) AS (
+    SELECT f.queue, (SELECT max(priority) FROM live WHERE namespace = ?1 AND state = 'available' AND queue = f.queue)
+      FROM found f LEFT JOIN queues q ON q.namespace = ?1 AND q.name = f.queue
+     WHERE f.queue IS NOT NULL AND coalesce(q.paused, 0) = 0
+    UNION ALL
+    SELECT queue, (SELECT max(priority) FROM live
+                    WHERE namespace = ?1 AND state = 'available' AND queue = lanes.queue
+                      AND priority < lanes.priority)
+      FROM lanes WHERE priority IS NOT NULL
+)
+SELECT json_group_array(json_array(queue, priority)) FROM lanes WHERE priority IS NOT NULL;
+
 -- Since when the first of a lane wait.
 -- name: available_since
 SELECT min(l.run_at)
