@@ -40,6 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grpc_port: int = 9090
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = 8081
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
     worker_concurrency: int = 10
     worker_queues: QueueShares = EVERY_QUEUE
     scheduler_interval: int = SECOND
@@ -289,6 +291,8 @@ _SETTINGS: dict[str, tuple[str, Callable[[object], object]]] = {
     "grpc_port": ("GRPC_PORT", _port),
     "dashboard_host": ("FLUX_DASHBOARD_HOST", _text),
     "dashboard_port": ("DASHBOARD_PORT", _port),
+    "metrics_host": ("FLUX_METRICS_HOST", _text),
+    "metrics_port": ("FLUX_METRICS_PORT", _port),
     "worker_concurrency": ("WORKER_CONCURRENCY", _whole(1, 10_000)),
     "worker_queues": ("WORKER_QUEUES", _queues),
     "scheduler_interval": ("SCHEDULER_INTERVAL", _duration(10_000, "must be at least 10ms")),

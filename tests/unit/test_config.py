@@ -21,6 +21,7 @@ from flux.domain.duration import DAY, HOUR, SECOND
 from flux.domain.shares import QueueShares
 
 EXAMPLE = Path(__file__).parents[2] / "flux.toml.example"
+WITHOUT_DEFAULT = ("redis_url", "broker_url", "smtp_url", "metrics_port")
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -211,9 +212,7 @@ def test_the_example_file_names_every_setting_and_its_lines_are_right(tmp_path: 
     shown = dict(re.findall(r"^# (\w+) = (.+)$", text, re.MULTILINE))
     # Not to be set: there is one namespace, and debugging is for a moment.
     assert set(shown) == set(_SETTINGS) - {"namespace", "debug"}
-    defaults = {
-        name: line for name, line in shown.items() if name not in ("redis_url", "broker_url", "smtp_url")
-    }
+    defaults = {name: line for name, line in shown.items() if name not in WITHOUT_DEFAULT}
     file = written(tmp_path, "\n".join(f"{name} = {line}" for name, line in defaults.items()))
     assert load_settings({}, file) == Settings()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 
 from flux.api.feed import Feed
 from flux.api.http import Answer, Call, Gone, Receive, Scope, Send, Stream, parse_query
@@ -30,16 +31,21 @@ class Api:
     for its connections.
     """
 
-    def __init__(self, engine: Engine, broker: str = "store") -> None:
-        from flux.api.rest import all_operations
-
+    def __init__(
+        self,
+        engine: Engine,
+        broker: str,
+        operations: Callable[[Api], list[Operation]],
+        held_up: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.engine = engine
         self.broker = broker
+        self.held_up = held_up
         self.feed = Feed(engine.store)
         self.surroundings = Surroundings(engine.store)
         self.metrics = Metrics(engine)
         self.stopping = asyncio.Event()
-        self.operations: list[Operation] = all_operations(self)
+        self.operations = operations(self)
         self._router = Router(self.operations)
 
     async def stop(self) -> None:
@@ -159,4 +165,18 @@ async def _discard(receive: Receive) -> None:
 
 def create_app(engine: Engine, *, broker: str = "store") -> Api:
     """The REST application over an engine. ``broker`` names what carries the hints (``store``, ``redis``)."""
-    return Api(engine, broker)
+    from flux.api.rest import all_operations
+
+    return Api(engine, broker, all_operations)
+
+
+def create_probes(
+    engine: Engine, *, broker: str = "store", held_up: Callable[[], str | None] = lambda: None
+) -> Api:
+    """``/health`` and ``/metrics`` alone, for a process that serves no REST.
+
+    ``held_up`` says why the process is not ready yet, though its store is; None when nothing holds it up.
+    """
+    from flux.api.rest import probe_operations
+
+    return Api(engine, broker, probe_operations, held_up)

@@ -78,6 +78,8 @@ class HealthResource:
         check = await self._db()
         if self._api.stopping.is_set():
             check = Check("down", "This process is shutting down.")
+        elif check.status == "ok" and (reason := self._api.held_up()):
+            check = Check("down", reason)
         return _answer(check, check.status)
 
     async def _db(self) -> Check:

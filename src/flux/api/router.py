@@ -93,7 +93,10 @@ class Router:
             raise Problem(
                 405, f"{method[:20]} is not possible here; {names} is", ((b"allow", names.encode()),)
             )
-        raise Problem(404, f"there is nothing at {path[:200]}; /docs lists what there is")
+        hint = (
+            "/docs lists what there is" if "/docs" in self._plain else f"there are {', '.join(self._plain)}"
+        )
+        raise Problem(404, f"there is nothing at {path[:200]}; {hint}")
 
 
 def _group(placeholder: re.Match[str]) -> str:

@@ -28,6 +28,9 @@ class CommandError(FluxError):
         super().__init__(message)
 
 
+_SERVER = ("uvicorn", "httptools", "jinja2", "prometheus_client")
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Say what went wrong and leave with its exit code. ``FLUX_DEBUG=1`` shows where it happened."""
@@ -67,4 +70,6 @@ def sentence(error: BaseException) -> str:
         return f"{error}\nflux migrate status says where it stands, flux migrate up brings it up to date"
     if isinstance(error, FluxError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in _SERVER:
+        return f"{error.name} is not installed; pip install 'flux[server]' brings what a server needs"
     return f"{type(error).__name__}: {error}\nFLUX_DEBUG=1 shows where"

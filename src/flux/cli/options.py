@@ -21,4 +21,10 @@ Queues = Annotated[
 ApiHost = Annotated[str | None, typer.Option("--host", help="Listen here (FLUX_API_HOST, 127.0.0.1).")]
 ApiPort = Annotated[int | None, typer.Option("--api-port", help="API_PORT, 8080.")]
 DashboardPort = Annotated[int | None, typer.Option("--dashboard-port", help="DASHBOARD_PORT, 8081.")]
+MetricsPort = Annotated[
+    int | None, typer.Option("--metrics-port", help="/metrics and /health (FLUX_METRICS_PORT; none).")
+]
+MetricsHost = Annotated[
+    str | None, typer.Option("--metrics-host", help="Who may read them (FLUX_METRICS_HOST, 127.0.0.1).")
+]
 JsonLogs = Annotated[bool, typer.Option("--json", help="Logs as JSON lines.")]

@@ -27,6 +27,7 @@ class WorkerPart:
     """A worker; ``left`` says afterwards why it ended."""
 
     name = "worker"
+    companion = False
 
     def __init__(
         self,
@@ -48,9 +49,16 @@ class WorkerPart:
             version=__version__,
         )
         self._worker = Worker(engine, handlers, options)
+        self._stopping = False
         self.left: Left | None = None
         # The worker ends itself after its grace; this is for when even that does not work.
         self.patience = settings.shutdown_grace / SECOND + LAST_CHANCE
+
+    def held_up(self) -> str | None:
+        """Why it takes no jobs; None while it does."""
+        if self._stopping or self.left is not None:
+            return "This worker finishes what it runs and takes no more jobs."
+        return None if self._worker.ready.is_set() else "This worker has no lease yet."
 
     async def run(self) -> None:
         """See ``Part``."""
@@ -58,10 +66,12 @@ class WorkerPart:
 
     def stop(self) -> None:
         """See ``Part``."""
+        self._stopping = True
         self._worker.stop()
 
     def stop_now(self) -> None:
         """See ``Part``."""
+        self._stopping = True
         self._worker.stop_now()
 
 
@@ -69,6 +79,7 @@ class SchedulerPart:
     """A scheduler."""
 
     name = "scheduler"
+    companion = False
     patience = LAST_CHANCE
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
@@ -94,12 +105,13 @@ class SchedulerPart:
 
 
 class ServerPart:
-    """An ASGI application on a port of its own."""
+    """An ASGI application on a port of its own. ``companion``: it speaks for the other parts and ends with them."""
 
     patience = SERVER_GRACE + LAST_CHANCE
 
-    def __init__(self, name: str, app: Application, host: str, port: int) -> None:
+    def __init__(self, name: str, app: Application, host: str, port: int, *, companion: bool = False) -> None:
         self.name = name
+        self.companion = companion
         self._app = app
         self._host = host
         self._port = port

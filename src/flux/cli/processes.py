@@ -20,19 +20,19 @@ STEADY = 60.0
 """Seconds after which a worker counts as well again: its next crash is met with the first pause."""
 
 
-def supervise(arguments: Sequence[str], count: int, patience: float) -> int:
-    """Keep ``count`` processes of `flux …` running until a signal, or until all of them have left by themselves.
+def supervise(commands: Sequence[Sequence[str]], patience: float) -> int:
+    """Keep a process of `flux …` running for each command until a signal, or until all have left by themselves.
 
     A crashed one is started again after a pause that doubles; one that left with 0 (drained) stays away; one that
     refuses its settings ends them all. ``patience``: seconds until what does not stop is killed.
     """
-    return asyncio.run(_supervise(arguments, count, patience))
+    return asyncio.run(_supervise(commands, patience))
 
 
-async def _supervise(arguments: Sequence[str], count: int, patience: float) -> int:
+async def _supervise(commands: Sequence[Sequence[str]], patience: float) -> int:
     wish = Wish()
     wish.listen()
-    children = [Child(arguments) for _ in range(count)]
+    children = [Child(arguments) for arguments in commands]
     forwarding = asyncio.create_task(_forward(wish, children, patience))
     try:
         codes = await asyncio.gather(*(_keep(child, wish) for child in children))

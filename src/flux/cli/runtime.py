@@ -33,6 +33,11 @@ class Part(Protocol):
         ...
 
     @property
+    def companion(self) -> bool:
+        """Whether it only accompanies the others: nobody waits for its end."""
+        ...
+
+    @property
     def patience(self) -> float:
         """The most seconds that its graceful end takes."""
         ...
@@ -55,7 +60,8 @@ class PartFailed(CommandError):
 
 
 async def run_parts(parts: Sequence[Part], wish: Wish) -> None:
-    """Run all until a signal, the end of the last one, or the first failure; then stop the rest in order.
+    """Run all until a signal, the end of the last one (companions aside), or the first failure; then stop the rest in
+    order.
 
     Raises ``PartFailed`` with the first failure.
     """
@@ -65,7 +71,7 @@ async def run_parts(parts: Sequence[Part], wish: Wish) -> None:
     try:
         while not asked.done() and failed is None:
             running = [task for task in tasks.values() if not task.done()]
-            if not running:
+            if all(part.companion or tasks[part.name].done() for part in parts):
                 break
             await asyncio.wait([asked, *running], return_when=asyncio.FIRST_COMPLETED)
             failed = _first_failure(tasks)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flux.cli.options import JsonLogs
+from flux.cli.options import JsonLogs, MetricsHost, MetricsPort
 from flux.cli.session import read_settings
 
 api = typer.Typer(rich_markup_mode=None)
@@ -32,10 +32,13 @@ def run_dashboard(host: Host = None, port: Port = None, as_json: JsonLogs = Fals
 @scheduler.command("scheduler")
 def run_scheduler(
     interval: Annotated[str | None, typer.Option(help="The longest sleep (SCHEDULER_INTERVAL, 1s).")] = None,
+    metrics_port: MetricsPort = None,
+    metrics_host: MetricsHost = None,
     as_json: JsonLogs = False,
 ) -> None:
     """Run a scheduler: starts what is due, rescues lost jobs, forgets old ones. Of several, one leads."""
-    _run("scheduler", {"scheduler_interval": interval}, as_json)
+    metrics = {"metrics_port": metrics_port, "metrics_host": metrics_host}
+    _run("scheduler", {"scheduler_interval": interval, **metrics}, as_json)
 
 
 def _run(part: str, overrides: dict[str, object], as_json: bool) -> None:

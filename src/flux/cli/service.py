@@ -75,6 +75,8 @@ class Service(msgspec.Struct, kw_only=True):
             if self.app is not None:
                 await stack.enter_async_context(self.app.lifespan(engine))
             parts = [self._part(name, engine) for name in self.parts]
+            if self._metrics_port is not None:
+                parts.append(self._probes(engine, parts, self._metrics_port))
             if self.started is not None:
                 self.started()
             await run_parts(parts, wish)
@@ -82,6 +84,22 @@ class Service(msgspec.Struct, kw_only=True):
             return IMMEDIATE + wish.signal
         recycle = any(isinstance(part, WorkerPart) and part.left is Left.RECYCLE for part in parts)
         return _RECYCLE if recycle and not wish.stop.is_set() else ExitCode.DONE
+
+    @property
+    def _metrics_port(self) -> int | None:
+        """Where metrics have a port of their own; the API serves them on its."""
+        return self.settings.metrics_port if set(self.parts) <= {"worker", "scheduler"} else None
+
+    def _probes(self, engine: Engine, parts: Sequence[Part], port: int) -> Part:
+        from flux.api.app import create_probes
+
+        def held_up() -> str | None:
+            return next(
+                (why for part in parts if isinstance(part, WorkerPart) and (why := part.held_up())), None
+            )
+
+        probes = create_probes(engine, held_up=held_up)
+        return ServerPart("metrics server", probes, self.settings.metrics_host, port, companion=True)
 
     def _part(self, name: str, engine: Engine) -> Part:
         settings = self.settings
@@ -107,6 +125,8 @@ class Service(msgspec.Struct, kw_only=True):
             _check_port(settings.api_host, settings.api_port, "API_PORT")
         if "dashboard" in self.parts:
             _check_port(settings.dashboard_host, settings.dashboard_port, "DASHBOARD_PORT")
+        if self._metrics_port is not None:
+            _check_port(settings.metrics_host, self._metrics_port, "FLUX_METRICS_PORT")
 
 
 _RECYCLE = 64

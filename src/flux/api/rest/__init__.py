@@ -29,3 +29,11 @@ def all_operations(api: Api) -> list[Operation]:
 
     resources = (jobs, batch, bulk, logs, queues, workers, schedules, stats, events, health, metrics, docs)
     return [operation for resource in resources for operation in resource.operations(api)]
+
+
+def probe_operations(api: Api) -> list[Operation]:
+    """The operations of a process that serves no REST: how it is, and its numbers."""
+    from flux.api import health
+    from flux.api.rest import metrics
+
+    return [*health.operations(api), *metrics.operations(api)]
