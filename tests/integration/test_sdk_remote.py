@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from flux import Conflict, Flux, Invalid, JobFailed, JobHandler, JobState, NotFound, Unavailable
-from flux.api.app import Api
+from flux.api.app import create_app
 from flux.sdk.client import RemoteDoor
 from flux.sdk.doors import EngineDoor
 
@@ -28,7 +28,7 @@ async def remote(tmp_path: Path) -> AsyncIterator[tuple[Flux, JobHandler[[int], 
     handler = client.job(max_retries=0)(divide)
     door = await local.doors.here()
     assert isinstance(door, EngineDoor)
-    client.doors.put(RemoteDoor("http://flux.example", "t", httpx.ASGITransport(Api(door.engine))))
+    client.doors.put(RemoteDoor("http://flux.example", "t", httpx.ASGITransport(create_app(door.engine))))
     stop, running = asyncio.Event(), asyncio.Event()
 
     async def work() -> None:
@@ -48,7 +48,7 @@ async def remote(tmp_path: Path) -> AsyncIterator[tuple[Flux, JobHandler[[int], 
 async def test_the_same_calls(remote: tuple[Flux, JobHandler[[int], int]]) -> None:
     flux, divide = remote
     handle = await divide.options(tags=["a"], headers={"h": "v"}, priority=7).enqueue(n=2)
-    assert await handle.result(timeout=10) == 5
+    assert await handle.result(timeout=60) == 5
     job = await handle.get()
     assert (job.state, job.result, job.payload, job.priority) == (JobState.SUCCEEDED, b"5", b'{"n":2}', 7)
     assert (job.options.tags, job.options.headers, job.attempt) == (("a",), {"h": "v"}, 1)
@@ -57,9 +57,9 @@ async def test_the_same_calls(remote: tuple[Flux, JobHandler[[int], int]]) -> No
     assert 0 < job.created_at <= (job.started_at or 0) <= (job.finished_at or 0)
 
     handles = await flux.enqueue_many([divide.request(n=n) for n in (1, 5, 0)])
-    assert [await one.result(timeout=10) for one in handles[:2]] == [10, 2]
+    assert [await one.result(timeout=60) for one in handles[:2]] == [10, 2]
     with pytest.raises(JobFailed, match="ZeroDivisionError") as failed:
-        await handles[2].result(timeout=10)
+        await handles[2].result(timeout=60)
     assert failed.value.error.traceback
     assert (await handles[2].retry()).id == handles[2].id
 
