@@ -31,7 +31,7 @@ async def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
 
 
 async def run(flux: Flux, type: str, payload: Any = None, **options: Any) -> Any:
-    return await (await flux.enqueue(type, payload, **options)).result(timeout=30)
+    return await (await flux.enqueue(type, payload, **options)).result(timeout=60)
 
 
 async def test_all_of_them_are_there(demo: Flux) -> None:
@@ -44,7 +44,7 @@ async def test_echo_returns_any_payload(demo: Flux) -> None:
     assert await run(demo, "echo", {"a": [1, None], "ctx": 2}) == {"a": [1, None], "ctx": 2}
     assert await run(demo, "echo", {}) == {}
     (handle,) = await demo.enqueue_many([importlib.import_module("flux.demo").echo.request([1, "x"])])
-    assert await handle.result(timeout=10) == [1, "x"]
+    assert await handle.result(timeout=60) == [1, "x"]
 
 
 async def test_sleep_and_block_return_their_payload(demo: Flux) -> None:
@@ -70,7 +70,7 @@ async def test_flaky_and_fail(demo: Flux) -> None:
     with pytest.raises(JobFailed, match="RuntimeError: no luck"):
         await run(demo, "fail", {"message": "no luck", "other": 1}, max_retries=0)
     handle = await demo.enqueue("flaky", {"fail_times": 1})
-    assert await handle.result(timeout=30) == {"attempt": 2}
+    assert await handle.result(timeout=60) == {"attempt": 2}
 
 
 async def test_processes(demo: Flux) -> None:
@@ -90,7 +90,7 @@ MAIL = {
 
 async def test_mail_to_the_outbox(demo: Flux, tmp_path: Path) -> None:
     handle = await demo.enqueue("email", MAIL)
-    answer = await handle.result(timeout=10)
+    answer = await handle.result(timeout=60)
     (file,) = (tmp_path / "out" / "box").iterdir()
     assert answer == {"message_id": f"<{handle.id}@flux>", "file": str(file)}
     assert file.name == f"{handle.id}.eml"
@@ -101,7 +101,7 @@ async def test_mail_to_the_outbox(demo: Flux, tmp_path: Path) -> None:
 async def test_mail_to_nobody_is_not_retried(demo: Flux, to: str) -> None:
     handle = await demo.enqueue("email", {"to": to})
     with pytest.raises(JobFailed):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     assert (await handle.get()).attempt == 1
 
 
@@ -144,7 +144,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Postman]:
 
 async def test_mail_by_a_real_server(demo: Flux, server: Postman, tmp_path: Path) -> None:
     handle = await demo.enqueue("email", MAIL)
-    assert await handle.result(timeout=10) == {"message_id": f"<{handle.id}@flux>", "server": "127.0.0.1"}
+    assert await handle.result(timeout=60) == {"message_id": f"<{handle.id}@flux>", "server": "127.0.0.1"}
     ((recipients, mail),) = server.mails
     assert recipients == ["ada@example.org", "bob@example.org"]
     looks_right(mail, handle.id)
@@ -155,7 +155,7 @@ async def test_a_server_that_refuses_is_a_failed_attempt(demo: Flux, server: Pos
     server.refuses = True
     handle = await demo.enqueue("email", MAIL, max_retries=0)
     with pytest.raises(JobFailed, match="451"):
-        await handle.result(timeout=10)
+        await handle.result(timeout=60)
     assert (await handle.get()).state is JobState.DEAD
 
 

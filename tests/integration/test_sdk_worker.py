@@ -56,13 +56,13 @@ async def test_from_enqueue_to_result(flux: Flux) -> None:
 
     async with flux.worker(concurrency=5):
         handle = await mirror.enqueue(Point(1, 2))
-        assert await handle.result(timeout=10) == Point(2, 1)
+        assert await handle.result(timeout=60) == Point(2, 1)
         assert await handle.state() is JobState.SUCCEEDED
         assert (await handle.get()).queue == "points"
-        assert await (await plain.enqueue(a=1)).result(timeout=10) == 3
-        assert await (await flux.enqueue("plain", {"a": 4})).result(timeout=10) == 6
+        assert await (await plain.enqueue(a=1)).result(timeout=60) == 3
+        assert await (await flux.enqueue("plain", {"a": 4})).result(timeout=60) == 6
         handles = await flux.enqueue_many([plain.request(a=n) for n in range(50)])
-        assert [await handle.result(timeout=10) for handle in handles] == [n + 2 for n in range(50)]
+        assert [await handle.result(timeout=60) for handle in handles] == [n + 2 for n in range(50)]
 
 
 async def test_outcomes(flux: Flux) -> None:
@@ -91,21 +91,21 @@ async def test_outcomes(flux: Flux) -> None:
 
     async with flux.worker():
         with pytest.raises(JobCancelled, match="not today"):
-            await (await end.enqueue("cancel")).result(timeout=10)
+            await (await end.enqueue("cancel")).result(timeout=60)
         with pytest.raises(JobFailed, match="never") as failed:
-            await (await end.enqueue("discard")).result(timeout=10)
+            await (await end.enqueue("discard")).result(timeout=60)
         assert failed.value.error.kind == "discarded"
         with pytest.raises(JobFailed) as failed:
-            await (await end.enqueue("neither")).result(timeout=10)
+            await (await end.enqueue("neither")).result(timeout=60)
         assert failed.value.error.message == "KeyError: 'neither'"
         assert "in end" in (failed.value.error.traceback or "")
-        assert await (await third.enqueue()).result(timeout=10) == 3
-        assert await (await nap.enqueue()).result(timeout=10) == "slept 1"
+        assert await (await third.enqueue()).result(timeout=60) == 3
+        assert await (await nap.enqueue()).result(timeout=60) == "slept 1"
         with pytest.raises(JobFailed) as failed:
-            await (await final.enqueue()).result(timeout=10)
+            await (await final.enqueue()).result(timeout=60)
         assert failed.value.job.attempt == 1
         with pytest.raises(JobFailed) as failed:
-            await (await flux.enqueue("third", {"surprise": 1})).result(timeout=10)
+            await (await flux.enqueue("third", {"surprise": 1})).result(timeout=60)
         assert failed.value.error.kind == "bad_arguments"
         assert failed.value.error.message == "surprise: is not an argument of third; it takes none"
 
@@ -151,10 +151,10 @@ async def test_cancel_of_a_running_job_reaches_its_handler(flux: Flux) -> None:
 
     async with flux.worker():
         handle = await wait.enqueue()
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), 60)
         await handle.cancel()
         with pytest.raises(JobCancelled):
-            await handle.result(timeout=10)
+            await handle.result(timeout=60)
         assert ended.is_set()
 
 
@@ -174,8 +174,8 @@ async def test_enqueue_middleware_is_around_one_transaction(flux: Flux) -> None:
 
     async with flux.worker():
         handles = await flux.enqueue_many([headers.request(), headers.request()])
-        assert await handles[1].result(timeout=10) == {"tenant": "a", "trace": "t-1"}
-        assert await (await headers.enqueue()).result(timeout=10) == {"tenant": "a", "trace": "t-1"}
+        assert await handles[1].result(timeout=60) == {"tenant": "a", "trace": "t-1"}
+        assert await (await headers.enqueue()).result(timeout=60) == {"tenant": "a", "trace": "t-1"}
     assert seen == [2, 1]
 
 
@@ -206,12 +206,12 @@ async def test_hooks_dependencies_and_threads_of_a_worker(flux: Flux) -> None:
 
     @flux.job
     async def nested() -> list[Any]:
-        return await (await query.enqueue(number=7)).result(timeout=10)  # type: ignore[call-arg]
+        return await (await query.enqueue(number=7)).result(timeout=60)  # type: ignore[call-arg]
 
     async with flux.worker():
         handles = [await flux.enqueue("query", {"number": n}) for n in range(20)]
-        assert [await handle.result(timeout=10) for handle in handles] == [["pool", n] for n in range(20)]
-        assert await (await nested.enqueue()).result(timeout=10) == ["pool", 7]
+        assert [await handle.result(timeout=60) for handle in handles] == [["pool", n] for n in range(20)]
+        assert await (await nested.enqueue()).result(timeout=60) == ["pool", 7]
     assert log == ["up", "pool", "pool closed", "down"]
 
 
@@ -226,11 +226,11 @@ async def test_chunks(flux: Flux) -> None:
     handles = await flux.enqueue_many([index.request(n) for n in range(10)])
     stranger = await flux.enqueue("index", {"not": "a number"})
     async with flux.worker(concurrency=20):
-        assert await handles[4].result(timeout=10) == 40
+        assert await handles[4].result(timeout=60) == 40
         with pytest.raises(JobFailed, match="odd"):
-            await handles[3].result(timeout=10)
+            await handles[3].result(timeout=60)
         with pytest.raises(JobFailed, match="bad_arguments"):
-            await stranger.result(timeout=10)
+            await stranger.result(timeout=60)
     assert sum(calls) == 10
     assert max(calls) > 1
 
@@ -245,7 +245,7 @@ async def test_declared_schedules_are_reconciled_and_run(flux: Flux) -> None:
 
     done = asyncio.Event()
     async with flux.worker():
-        await asyncio.wait_for(done.wait(), 10)
+        await asyncio.wait_for(done.wait(), 60)
     async with flux.worker() as worker:
         assert worker.id is not None
 
@@ -275,8 +275,8 @@ async def test_a_worker_ends_in_order(flux: Flux) -> None:
 
     async with flux.worker(grace="10s"):
         handle = await slow.enqueue()
-        await asyncio.wait_for(started.wait(), 10)
-    assert await handle.result(timeout=1) == "done"
+        await asyncio.wait_for(started.wait(), 60)
+    assert await handle.result(timeout=60) == "done"
 
 
 # --- from synchronous code ----------------------------------------------------------------------------------------
@@ -297,12 +297,12 @@ def test_synchronous_code_without_a_loop(tmp_path: Path) -> None:
 
     async def work() -> None:
         async with flux.worker():
-            assert await asyncio.to_thread(first.result_sync, 10) == 2
-            assert await asyncio.to_thread(flux.result_sync, second.id, 10) == 4
+            assert await asyncio.to_thread(first.result_sync, 60) == 2
+            assert await asyncio.to_thread(flux.result_sync, second.id, 60) == 4
             with pytest.raises(RuntimeError, match="would block the running event loop"):
                 third.result_sync()
             inside = double.enqueue_sync(n=5)
-            assert await inside.result(timeout=10) == 10
+            assert await inside.result(timeout=60) == 10
 
     asyncio.run(work())
     assert flux.get_sync(third.id).state is JobState.SUCCEEDED
@@ -360,7 +360,7 @@ async def test_a_cancelled_block_hands_its_jobs_back(flux: Flux) -> None:
 
     handle = await wait.enqueue()
     serving = asyncio.create_task(serve())
-    await asyncio.wait_for(started.wait(), 10)
+    await asyncio.wait_for(started.wait(), 60)
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving

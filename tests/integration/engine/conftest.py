@@ -23,7 +23,8 @@ from flux.engine.worker import Worker
 from flux.engine.worker_options import WorkerOptions
 from flux.stores.sqlite.store import SqliteStore
 
-PATIENCE = 20.0
+PATIENCE = 60.0
+"""Seconds for anything to come true: other tests have the machine too."""
 
 
 class Rig:

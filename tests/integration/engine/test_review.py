@@ -96,7 +96,7 @@ async def test_a_retry_beside_its_own_held_thread_keeps_the_books(rig: Rig) -> N
 
 
 async def test_threads_run_side_by_side_while_slots_are_free(rig: Rig) -> None:
-    meeting = threading.Barrier(4, timeout=20)
+    meeting = threading.Barrier(4, timeout=60)
 
     async with rig.worker(
         Handler(type="t", call=lambda _: meeting.wait() >= 0, mode=Mode.THREAD), concurrency=4
