@@ -1,4 +1,4 @@
-"""What every test shares: Hypothesis profiles.
+"""What every test shares: Hypothesis profiles, and the fixtures of real servers (see `tests.servers`).
 
 `ci` is deterministic, so that a red run is red again; `dev` explores. The profile is `ci` where the
 environment says CI, `dev` elsewhere, and HYPOTHESIS_PROFILE decides over both.
@@ -7,6 +7,8 @@ environment says CI, `dev` elsewhere, and HYPOTHESIS_PROFILE decides over both.
 import os
 
 from hypothesis import HealthCheck, settings
+
+pytest_plugins = ["tests.servers.fixtures"]
 
 settings.register_profile(
     "ci",
