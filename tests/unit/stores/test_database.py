@@ -135,6 +135,29 @@ async def test_a_lock_is_waited_for(database: Database, path: str) -> None:
     other.close()
 
 
+async def test_what_comes_after_a_refusal_is_refused_soon(path: str) -> None:
+    """Each waiting its whole patience would take over a minute here; a queue of requests would wait for all before."""
+    database = Database(path, patience=2.0)
+    await database.open()
+    await database.write(lambda c: c.execute("CREATE TABLE t (a)").rowcount)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with asyncio.timeout(60):
+        for number in range(40):
+            with pytest.raises(Unavailable):
+                await database.write(add(number))
+    other.execute("ROLLBACK")
+    assert await database.write(add(1)) == 1
+    # The lock was had: the next one that it meets is waited for with all the patience there is.
+    other.execute("BEGIN IMMEDIATE")
+    waiting = asyncio.create_task(database.write(add(2)))
+    await asyncio.sleep(1.0)
+    other.execute("ROLLBACK")
+    assert await waiting == 1
+    other.close()
+    await database.close()
+
+
 async def test_a_lock_that_stays_is_unavailable_and_then_all_is_well(database: Database, path: str) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

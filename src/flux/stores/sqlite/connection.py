@@ -13,6 +13,10 @@ from flux.domain.errors import Unavailable
 LOOK_ROUND = 0.02
 """Seconds between looks at the file and at other writers: each look gives the GIL away, so not on every batch."""
 
+_IMPATIENT = 20
+"""A lock that was just waited for in vain is waited for a twentieth as long, until it was had again: what queued up
+behind the first refusal has waited already, and would otherwise be refused after twice or three times the patience."""
+
 _FIRST_PAUSE = 0.0005
 _LONGEST_PAUSE = 0.02
 
@@ -61,6 +65,7 @@ class Link:
         self._data_version = -1
         self.contended_until = 0.0
         self._blocked_since: float | None = None
+        self._refused_at = float("-inf")
 
     @property
     def in_memory(self) -> bool:
@@ -179,7 +184,7 @@ class Link:
         while True:
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                self._blocked_since = None
+                self._blocked_since, self._refused_at = None, float("-inf")
                 return
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
@@ -187,9 +192,12 @@ class Link:
                     self._raise(error)
                 now = time.monotonic()
                 self.contended_until = now + 0.1
-                self._blocked_since = self._blocked_since or now
-                deadline = deadline or now + self._patience
+                if not deadline:
+                    again = now - self._refused_at < self._patience
+                    deadline = now + (self._patience / _IMPATIENT if again else self._patience)
+                    self._blocked_since = (self._blocked_since if again else None) or now
                 if now >= deadline:
+                    self._refused_at = now
                     self._raise(error)
             pause = self._sleep(pause)
 
@@ -224,7 +232,8 @@ class Link:
     def explain(self, error: Exception) -> Unavailable:
         """One sentence with the file and the cause. The connection is opened anew unless it was only locked."""
         if is_busy(error):
-            return self._locked(self._patience)
+            since = self._blocked_since
+            return self._locked(self._patience if since is None else time.monotonic() - since)
         self.rollback()
         self.drop()
         # "disk I/O error" is all that SQLite says; the name tells a read from a write from a lock.
