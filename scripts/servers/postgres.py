@@ -95,19 +95,8 @@ class PostgresServer(Server):
             return
         secret = self.folder / "password"
         account.write(secret, f"{USER}\n")
-        flags = [
-            "--username",
-            USER,
-            "--pwfile",
-            secret,
-            "--auth",
-            self._auth,
-            "--encoding=UTF8",
-            "--no-locale",
-        ]
-        self._run(
-            self._bin / "initdb", "--pgdata", self.data, *flags, *([] if self._durable else ["--no-sync"])
-        )
+        flags = [f"--username={USER}", f"--pwfile={secret}", f"--auth={self._auth}", *self._no_sync]
+        self._run(self._bin / "initdb", f"--pgdata={self.data}", "--encoding=UTF8", "--no-locale", *flags)
         create = f"CREATE DATABASE {USER}\n"
         self._run(self._bin / "postgres", "--single", "-D", self.data, "template1", input=create)
         with (self.data / "postgresql.conf").open("a", encoding="utf-8") as file:

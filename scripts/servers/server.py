@@ -8,16 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from scripts.servers import account
 from scripts.servers.ports import free_port, is_free
 from scripts.servers.processes import is_alive, processes_of, send, until, with_children
-
-try:
-    from typing import Self
-except ImportError:  # pragma: no cover
-    raise SystemExit("Python 3.11 or newer is needed") from None
 
 
 class ServerFailed(Exception):
@@ -105,6 +100,12 @@ class Server(ABC):
     def resume(self) -> None:
         """Let it go on after ``pause``."""
         send(with_children(self.pids), signal.SIGCONT)
+
+    def let_go(self) -> None:
+        """Leave it running when this process ends; it is found again by its folder."""
+        if self._process is not None:
+            self._process.returncode = 0  # nobody waits for it here, which Popen would complain about
+            self._process = None
 
     def __enter__(self) -> Self:
         return self.start()

@@ -1,13 +1,13 @@
-"""The PostgreSQL and the Redis that all tests of a run share, and what each test gets of them."""
+"""The PostgreSQL and the Redis that all tests of a run share, and what each test gets of them.
+
+Drivers are imported where they are needed: every test process loads this, and few need them.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from typing import TypeVar
-
-import psycopg
-import redis
 
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.redis import RedisServer
@@ -58,6 +58,8 @@ class SharedPostgres:
         self._execute(f'DROP DATABASE "{url.rpartition("/")[2]}" WITH (FORCE)')
 
     def _execute(self, statement: str) -> None:
+        import psycopg
+
         with psycopg.connect(self.url_of("postgres"), autocommit=True) as connection:
             connection.execute(statement.encode())
 
@@ -74,6 +76,8 @@ class SharedRedis:
 
     def create_database(self) -> str:
         """A database that no test has had; its URL."""
+        import redis
+
         with redis.Redis.from_url(self._server.url) as client:
             number = int(client.incr("tests"))
         if number >= _DATABASES:
@@ -82,6 +86,8 @@ class SharedRedis:
 
     def drop_database(self, url: str) -> None:
         """Forget all keys of a database."""
+        import redis
+
         with redis.Redis.from_url(url) as client:
             client.flushdb()
 
