@@ -17,7 +17,7 @@ class QueueShares(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """The text that ``parse_queues`` reads."""
-        named = [name if slots is None else f"{name}:{slots}" for name, slots in self.queues.items()]
+        named = [_written(name, slots) for name, slots in self.queues.items()]
         return ",".join((["*"] if self.every else []) + named)
 
     def serves(self, queue: str) -> bool:
@@ -31,8 +31,9 @@ EVERY_QUEUE = QueueShares()
 def parse_queues(text: str) -> QueueShares:
     """Read ``default,email:5``; ``*`` and nothing are all queues, ``*,email:2`` all with a bound on one.
 
-    A queue's name may have colons itself; what follows the last one is its slots when that is a number. Raises
-    ValueError with a text for the person who wrote it.
+    What follows a part's last colon is always the slots, ``*`` for as many as there are: a queue whose own name has a
+    colon is written with them (``mail:eu:*``), so that a slip such as ``email:x`` is not taken for a queue's name.
+    Raises ValueError with a text for the person who wrote it.
     """
     if not text.strip():
         return EVERY_QUEUE
@@ -46,13 +47,9 @@ def parse_queues(text: str) -> QueueShares:
             every = True
             continue
         name, colon, slots = item.rpartition(":")
-        bound: int | None = None
-        if colon and slots.removeprefix("-").isdecimal():
-            bound = int(slots) if len(slots) < 10 else 10**9
-            if bound < 1:
-                raise ValueError(f"gives {name} {slots} slots; a queue that is named has at least one")
-        else:
-            name = item
+        if not colon:
+            name, slots = item, "*"
+        bound = _bound(name, slots)
         if name == "*":
             raise ValueError(
                 f'bounds "*", which stands for all other queues; bound one by its name; {_EXAMPLE}'
@@ -66,6 +63,26 @@ def parse_queues(text: str) -> QueueShares:
             raise ValueError(f"names {name} twice")
         queues[name] = bound
     return QueueShares(queues, every)
+
+
+def _bound(name: str, slots: str) -> int | None:
+    if slots == "*":
+        return None
+    if not slots.removeprefix("-").isdecimal():
+        raise ValueError(
+            f"gives {name[:50]} {slots[:50]!r} slots, which is no number; a queue whose own name has a colon ends in "
+            f'":*" (every slot) or in a number'
+        )
+    bound = int(slots) if len(slots) < 10 else 10**9
+    if bound < 1:
+        raise ValueError(f"gives {name} {slots} slots; a queue that is named has at least one")
+    return bound
+
+
+def _written(name: str, slots: int | None) -> str:
+    if slots is None:
+        return f"{name}:*" if ":" in name else name
+    return f"{name}:{slots}"
 
 
 @lru_cache(maxsize=1024)

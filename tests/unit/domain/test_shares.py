@@ -17,7 +17,8 @@ from flux.domain.shares import QueueShares, parse_queues, shares_of
         ("default,email:5,reports", {"default": None, "email": 5, "reports": None}, False),
         (" default , email:5 ", {"default": None, "email": 5}, False),
         ("*,email:2", {"email": 2}, True),
-        ("eu:mail", {"eu:mail": None}, False),
+        ("eu:mail:*", {"eu:mail": None}, False),
+        ("mail:*", {"mail": None}, False),
         ("eu:mail:3", {"eu:mail": 3}, False),
     ],
 )
@@ -33,6 +34,10 @@ def test_reads_what_people_write(text: str, queues: dict[str, int | None], every
         ("email:0", "at least one"),
         ("email:-2", "at least one"),
         ("*:5", "all other queues"),
+        ("default,email:x", "gives email 'x' slots, which is no number"),
+        ("eu:mail", "a queue whose own name has a colon ends in"),
+        ("email:", "gives email '' slots"),
+        ("email:1.5", "is no number"),
         ("a,a:2", "names a twice"),
         ("-x", "no queue's name"),
         ("two words", "no queue's name"),
@@ -43,7 +48,7 @@ def test_refuses_with_the_reason(text: str, reason: str) -> None:
         parse_queues(text)
 
 
-@pytest.mark.parametrize("text", ["*", "default", "*,email:2", "default,email:5"])
+@pytest.mark.parametrize("text", ["*", "default", "*,email:2", "default,email:5", "eu:mail:*,eu:sms:2"])
 def test_its_text_reads_back(text: str) -> None:
     assert str(parse_queues(text)) == text
     assert parse_queues(str(parse_queues(text))) == parse_queues(text)
@@ -57,8 +62,8 @@ def test_its_text_reads_back(text: str) -> None:
         ("*,b:2", "a", True),
         ("b, a:5", "a", True),
         ("a:b:5", "a:b", True),
-        ("a:b", "a:b", True),
-        ("a:b", "a", False),
+        ("a:b:*", "a:b", True),
+        ("a:b:*", "a", False),
         ("a:b:5", "a", False),
         ("ab,b", "a", False),
         ("an unreadable one", "a", True),
