@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated
 
 import msgspec
 import typer
@@ -13,7 +13,7 @@ from flux.cli.failures import CommandError, ExitCode
 from flux.cli.job_read import MOST_AT_ONCE
 from flux.cli.options import JobId, Json, Yes
 from flux.cli.session import ask
-from flux.cli.terminal import confirm, print_json, progress, say
+from flux.cli.terminal import confirm, plural, print_json, progress, say
 from flux.cli.views import job_document
 from flux.domain.job import LIVE, Job, JobState
 from flux.engine.engine import Engine
@@ -27,73 +27,67 @@ Ids = Annotated[
 MOST_COUNTED = 1_000_000
 
 
+class Verb(msgspec.Struct, frozen=True):
+    """What is done to many jobs, in the words of its messages. ``states``: whom it is for when no state is named."""
+
+    name: str
+    doing: str
+    done: str
+    states: tuple[JobState, ...]
+
+
+CANCEL = Verb("cancel", "cancelling", "cancelled", tuple(sorted(LIVE)))
+RETRY = Verb("retry", "retrying", "retried", (JobState.DEAD,))
+
+
+@filters.choosing
 def cancel(
+    chosen: filters.Options,
     ids: Ids = None,
     reason: Annotated[str | None, typer.Option(help="Kept with the job.")] = None,
-    state: filters.State = None,
-    queue: filters.Queue = None,
-    type: filters.Type = None,
-    tag: filters.Tag = None,
-    key: filters.Key = None,
-    error: filters.Error = None,
-    worker: filters.WorkerId = None,
-    workflow: filters.WorkflowId = None,
-    schedule: filters.ScheduleId = None,
-    created_after: filters.After = None,
-    created_before: filters.Before = None,
-    payload: filters.Payload = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Cancel jobs: waiting ones at once, running ones are asked to stop."""
-    options = _chosen(locals())
-
-    async def work(engine: Engine) -> list[tuple[str, Changed]]:
-        chosen = await _choose(engine, ids, options, tuple(sorted(LIVE)))
-        if not ids:
-            confirm(f"cancel {_jobs(len(chosen))}?", yes=yes or not chosen)
-        found: list[tuple[str, Changed]] = []
-        with progress("cancelling", len(chosen)) as bar:
-            for part in _parts(chosen):
-                found += zip(part, await engine.store.jobs.cancel(part, reason), strict=True)
-                bar.advance(len(part))
-        return found
-
-    _report(ask(work), "cancelled", by_id=bool(ids), as_json=as_json)
+    found = ask(
+        lambda engine: _do(
+            CANCEL, engine, lambda part: engine.store.jobs.cancel(part, reason), ids, chosen, yes
+        )
+    )
+    _report(CANCEL, found, by_id=bool(ids), as_json=as_json)
 
 
+@filters.choosing
 def retry(
+    chosen: filters.Options,
     ids: Ids = None,
-    state: filters.State = None,
-    queue: filters.Queue = None,
-    type: filters.Type = None,
-    tag: filters.Tag = None,
-    key: filters.Key = None,
-    error: filters.Error = None,
-    worker: filters.WorkerId = None,
-    workflow: filters.WorkflowId = None,
-    schedule: filters.ScheduleId = None,
-    created_after: filters.After = None,
-    created_before: filters.Before = None,
-    payload: filters.Payload = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Make dead (or, with --state, cancelled) jobs available again, with as many attempts as at first."""
-    options = _chosen(locals())
+    found = ask(lambda engine: _do(RETRY, engine, engine.store.jobs.retry, ids, chosen, yes))
+    _report(RETRY, found, by_id=bool(ids), as_json=as_json)
 
-    async def work(engine: Engine) -> list[tuple[str, Changed]]:
-        chosen = await _choose(engine, ids, options, (JobState.DEAD,))
-        if not ids:
-            confirm(f"retry {_jobs(len(chosen))}?", yes=yes or not chosen)
-        found: list[tuple[str, Changed]] = []
-        with progress("retrying", len(chosen)) as bar:
-            for part in _parts(chosen):
-                found += zip(part, await engine.store.jobs.retry(part), strict=True)
-                bar.advance(len(part))
-        return found
 
-    _report(ask(work), "retried", by_id=bool(ids), as_json=as_json)
+async def _do(
+    verb: Verb,
+    engine: Engine,
+    change: Callable[[Sequence[str]], Awaitable[list[Changed]]],
+    ids: list[str] | None,
+    chosen: filters.Options,
+    yes: bool,
+) -> list[tuple[str, Changed]]:
+    """Change what is meant, in parts, and give each job's answer."""
+    meant = await _meant(engine, ids, chosen, verb.states)
+    if not ids:
+        confirm(f"{verb.name} {plural(len(meant), 'job')}?", yes=yes or not meant)
+    found: list[tuple[str, Changed]] = []
+    with progress(verb.doing, len(meant)) as bar:
+        for start in range(0, len(meant), MOST_AT_ONCE):
+            part = meant[start : start + MOST_AT_ONCE]
+            found += zip(part, await change(part), strict=True)
+            bar.advance(len(part))
+    return found
 
 
 def rerun(
@@ -133,34 +127,26 @@ def rerun(
         print(f"{job.id}  {job.type}  {job.state}  queue {job.queue}  (a copy of {job_id})")
 
 
-def _chosen(options: dict[str, Any]) -> dict[str, Any]:
-    """The filter's options among a command's own."""
-    return {name: value for name, value in options.items() if name not in ("ids", "reason", "yes", "as_json")}
-
-
-async def _choose(
-    engine: Engine, ids: list[str] | None, options: dict[str, Any], states: tuple[JobState, ...]
+async def _meant(
+    engine: Engine, ids: list[str] | None, chosen: filters.Options, states: tuple[JobState, ...]
 ) -> list[str]:
-    """The ids of the jobs that are meant. Chosen before anything is done, so that the count can be asked about."""
-    given = [name for name, value in options.items() if value]
+    """The ids of the jobs that are meant. Found before anything is done, so that the count can be asked about."""
     if ids:
-        if given:
+        if chosen:
             raise CommandError("give ids or a filter, not both", ExitCode.USAGE)
         return list(dict.fromkeys(ids))
-    if not given:
+    if not chosen:
         raise CommandError("which jobs? give ids, or a filter such as --queue or --state", ExitCode.USAGE)
-    chosen = filters.job_filter(await engine.store.now(), **options)
-    if not chosen.states:
-        chosen = msgspec.structs.replace(chosen, states=states)
-    return await _found(engine, chosen)
+    wanted = filters.job_filter(await engine.store.now(), chosen)
+    return await _found(engine, wanted if wanted.states else msgspec.structs.replace(wanted, states=states))
 
 
-async def _found(engine: Engine, chosen: JobFilter) -> list[str]:
+async def _found(engine: Engine, wanted: JobFilter) -> list[str]:
     found: list[str] = []
     cursor = None
     with progress("looking for jobs", None) as bar:
         while len(found) < MOST_COUNTED:
-            page = await engine.jobs.list(chosen, MOST_AT_ONCE, cursor)
+            page = await engine.jobs.list(wanted, MOST_AT_ONCE, cursor)
             found += [job.id for job in page.jobs]
             bar.advance(len(page.jobs))
             cursor = page.next_cursor
@@ -169,16 +155,12 @@ async def _found(engine: Engine, chosen: JobFilter) -> list[str]:
     return found
 
 
-def _parts(ids: Sequence[str]) -> list[Sequence[str]]:
-    return [ids[start : start + MOST_AT_ONCE] for start in range(0, len(ids), MOST_AT_ONCE)]
-
-
-def _report(found: list[tuple[str, Changed]], verb: str, *, by_id: bool, as_json: bool) -> None:
+def _report(verb: Verb, found: list[tuple[str, Changed]], *, by_id: bool, as_json: bool) -> None:
     """By a filter a job that meanwhile went on is no failure; one that was named is."""
     count = sum(changed.done for _, changed in found)
     if as_json:
         jobs = [
-            {"id": id, "state": changed.state, "done": changed.done, "why": _why(id, changed, verb)}
+            {"id": id, "state": changed.state, "done": changed.done, "why": _why(verb, id, changed)}
             for id, changed in found
         ]
         print_json({"count": count, "jobs": jobs} if by_id else {"count": count})
@@ -188,20 +170,16 @@ def _report(found: list[tuple[str, Changed]], verb: str, *, by_id: bool, as_json
                 asked = "asked to stop" if changed.state == "running" else changed.state
                 print(f"{id}  {asked}")
             else:
-                say(f"{id}: {_why(id, changed, verb)}")
+                say(f"{id}: {_why(verb, id, changed)}")
     else:
-        print(f"{_jobs(count)} {verb}")
+        print(f"{plural(count, 'job')} {verb.done}")
     if by_id and count < len(found):
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _why(id: str, changed: Changed, verb: str) -> str | None:
+def _why(verb: Verb, id: str, changed: Changed) -> str | None:
     if changed.done:
         return None
     if changed.state is None:
         return f"there is no job {id}"
-    return changed.why or f"is {changed.state} and cannot be {verb}"
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count:,} jobs"
+    return changed.why or f"is {changed.state} and cannot be {verb.done}"

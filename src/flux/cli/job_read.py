@@ -27,19 +27,9 @@ LOOK_EVERY = 0.2
 MOST_AT_ONCE = 500
 
 
+@filters.choosing
 def list_jobs(
-    state: filters.State = None,
-    queue: filters.Queue = None,
-    type: filters.Type = None,
-    tag: filters.Tag = None,
-    key: filters.Key = None,
-    error: filters.Error = None,
-    worker: filters.WorkerId = None,
-    workflow: filters.WorkflowId = None,
-    schedule: filters.ScheduleId = None,
-    created_after: filters.After = None,
-    created_before: filters.Before = None,
-    payload: filters.Payload = None,
+    chosen: filters.Options,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="The most jobs.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on where an earlier list ended.")] = None,
     full: Annotated[
@@ -51,25 +41,11 @@ def list_jobs(
 
     async def work(engine: Engine) -> tuple[JobPage, int, dict[str, dict[str, Any] | None]]:
         now = await engine.store.now()
-        chosen = filters.job_filter(
-            now,
-            state=state,
-            queue=queue,
-            type=type,
-            tag=tag,
-            key=key,
-            error=error,
-            worker=worker,
-            workflow=workflow,
-            schedule=schedule,
-            created_after=created_after,
-            created_before=created_before,
-            payload=payload,
-        )
+        wanted = filters.job_filter(now, chosen)
         found: list[Job] = []
         at, until = cursor, None
         while True:
-            page = await engine.jobs.list(chosen, min(limit - len(found), MOST_AT_ONCE), at, full)
+            page = await engine.jobs.list(wanted, min(limit - len(found), MOST_AT_ONCE), at, full)
             found += page.jobs
             at = page.next_cursor
             until = page.searched_until if page.searched_until is not None else until
