@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import signal
-import time
 
 import pytest
 
-from tests.torture.house import LEASE, House, Process, alive, pending, until
+from tests.torture.house import House, Process, alive, pending, until
 
 pytestmark = pytest.mark.torture
 
@@ -18,9 +17,10 @@ ROGUES = "tests.torture.rogues:flux"
 
 def test_a_frozen_worker_loses_its_job_and_goes_on_under_a_new_id(house: House) -> None:
     house.leader()
-    frozen = house.worker(FLUX_LEASE="1s")
-    job_id = house.submit("sleep", {"seconds": 1.5})
-    thread_id = house.submit("block", {"seconds": 1.5})
+    frozen = house.worker()
+    # Long enough to be frozen while they run, and over when the lease is.
+    job_id = house.submit("sleep", {"seconds": 3})
+    thread_id = house.submit("block", {"seconds": 3})
     house.running(job_id)
     house.running(thread_id)
     frozen.send(signal.SIGSTOP)
@@ -52,7 +52,7 @@ def test_a_frozen_leader_finds_its_epoch_over(house: House) -> None:
     second = house.scheduler()
     worker = house.worker()
     first.send(signal.SIGSTOP)
-    second.says("this scheduler leads (epoch 2)", within=LEASE + 3.0)
+    second.says("this scheduler leads (epoch 2)")
     first.send(signal.SIGCONT)
     first.says("this scheduler leads no more (epoch 1): ", "another scheduler leads")
     # One leads, and one only: what is due fires once.
@@ -66,9 +66,9 @@ def test_a_frozen_leader_finds_its_epoch_over(house: House) -> None:
 def test_asked_once_a_worker_lets_its_jobs_finish(house: House) -> None:
     worker = house.worker()
     jobs = [
-        house.submit("sleep", {"seconds": 1}),
-        house.submit("block", {"seconds": 1}),
-        house.submit("cpu", {"milliseconds": 1000}),
+        house.submit("sleep", {"seconds": 4}),
+        house.submit("block", {"seconds": 4}),
+        house.submit("cpu", {"milliseconds": 4000}),
     ]
     for job_id in jobs:
         house.running(job_id)
@@ -87,46 +87,46 @@ def test_asked_once_a_worker_lets_its_jobs_finish(house: House) -> None:
 
 
 def test_past_the_grace_jobs_are_handed_back_and_taken_at_once(house: House) -> None:
-    """No scheduler, and a lease of a minute: only the hand-back can give the jobs to the heir so soon."""
-    leaver = house.worker(FLUX_LEASE="60s", FLUX_SHUTDOWN_GRACE="500ms")
+    """There is no scheduler: only the hand-back can give the jobs to the heir."""
+    leaver = house.worker(FLUX_LEASE="60s", FLUX_SHUTDOWN_GRACE="6s")
     jobs = [
-        house.submit("sleep", {"seconds": 60}),
-        house.submit("block", {"seconds": 60}),
-        house.submit("cpu", {"milliseconds": 60_000}),
+        house.submit("sleep", {"seconds": 600}),
+        house.submit("block", {"seconds": 600}),
+        house.submit("cpu", {"milliseconds": 600_000}),
     ]
-    quick = house.submit("sleep", {"seconds": 0.4})
-    for job_id in (*jobs, quick):
+    for job_id in jobs:
         house.running(job_id)
-    heir = house.worker(FLUX_LEASE="60s")
+    heir = house.worker("--queues", "default", FLUX_LEASE="60s")
+    quick = house.submit("sleep", {"seconds": 2}, queue="not-the-heirs")
+    house.running(quick)
     leaver.send(signal.SIGTERM)
-    leaver.says("hands back 3 jobs", within=3.0)
+    leaver.says("leaves: waits for 4 running jobs", "hands back 3 jobs")
     for job_id in jobs:
         house.until(
             lambda job_id=job_id: house.job(job_id).worker_id == heir.worker_ids[0],  # type: ignore[misc]
             "the heir to have the job",
-            4.0,
         )
         job = house.job(job_id)
         assert (job.state, job.attempt) == ("running", 1)
         assert [(a.number, a.outcome) for a in job.attempts] == [(1, "released"), (1, None)]
     assert house.ended(quick).attempts[-1].worker_id == leaver.worker_ids[0]
     # Its blocked thread holds nobody up.
-    assert leaver.ended(within=5.0) == 0
+    assert leaver.ended() == 0
 
 
-def at_once(process: Process, within: float = 1.0) -> None:
-    """The second signal: it is gone within a second."""
-    asked_at = time.monotonic()
+PATIENT = "10m"
+"""A grace so long that only the second signal can end the process while a test waits."""
+
+
+def at_once(process: Process) -> None:
+    """The second signal: it is gone long before its grace is over."""
     process.send(signal.SIGTERM)
-    code = process.ended(within=5.0)
-    took = time.monotonic() - asked_at
-    assert code == 128 + signal.SIGTERM, process.tail
-    assert took < within, f"{process.name} took {took:.2f} s:\n{process.tail}"
+    assert process.ended() == 128 + signal.SIGTERM, process.tail
 
 
 def test_asked_twice_a_worker_leaves_at_once(house: House) -> None:
     """Also past a thread that blocks, an async handler that refuses to end, and one that waits for a thread."""
-    worker = house.worker(ROGUES)
+    worker = house.worker(ROGUES, FLUX_SHUTDOWN_GRACE=PATIENT)
     types = ["patient", "stubborn", "blocked", "in_a_thread", "isolated"]
     jobs = [house.submit(type) for type in types]
     for job_id in jobs:
@@ -136,7 +136,7 @@ def test_asked_twice_a_worker_leaves_at_once(house: House) -> None:
     worker.send(signal.SIGTERM)
     worker.says("leaves: waits for 5 running jobs")
     at_once(worker)
-    until(lambda: not any(map(alive, children)), "the child process to end", 2.0)
+    until(lambda: not any(map(alive, children)), "the child process to end")
     for job_id in jobs:
         job = house.job(job_id)
         assert (job.state, job.attempt, job.attempts[-1].outcome) == ("available", 0, "released")
@@ -144,24 +144,24 @@ def test_asked_twice_a_worker_leaves_at_once(house: House) -> None:
 
 def test_asked_twice_a_worker_leaves_even_while_its_loop_is_stuck(house: House) -> None:
     """The event loop never comes to hear the signals: the second one counts all the same."""
-    worker = house.worker(ROGUES, FLUX_LEASE="30s")
-    house.submit("never_yields", {"seconds": 60})
+    worker = house.worker(ROGUES, FLUX_LEASE="30s", FLUX_SHUTDOWN_GRACE=PATIENT)
+    house.submit("never_yields", {"seconds": 600})
     house.until(lambda: (house.demo / "never_yields.once").exists(), "the loop to be stuck")
     worker.send(signal.SIGTERM)
     # Two signals of one kind that wait at the same time are one: the first must have been taken.
     until(lambda: not pending(worker.pid, signal.SIGTERM), "the first signal to arrive")
-    at_once(worker, 1.5)
+    at_once(worker)
     worker.says("the end is held up by")
 
 
 def test_asked_twice_up_leaves_at_once_past_a_stream_and_a_wait(house: House) -> None:
-    process, rest = house.up()
-    job_id = rest.submit("block", {"seconds": 60})
+    process, rest = house.up(FLUX_SHUTDOWN_GRACE=PATIENT)
+    job_id = rest.submit("block", {"seconds": 600})
     until(lambda: rest.job(job_id)["state"] == "running", "the job to run")
     with contextlib.ExitStack() as stack:
-        for path in ("/api/v1/events", f"/api/v1/jobs/{job_id}/wait?timeout=30s"):
+        for path in ("/api/v1/events", f"/api/v1/jobs/{job_id}/wait?timeout=5m"):
             connection = stack.enter_context(
-                contextlib.closing(http.client.HTTPConnection("127.0.0.1", rest.port, timeout=20))
+                contextlib.closing(http.client.HTTPConnection("127.0.0.1", rest.port, timeout=60))
             )
             connection.request("GET", path)
         process.send(signal.SIGTERM)
@@ -178,7 +178,7 @@ def test_what_handlers_leave_running_does_not_hold_up_the_end(house: House) -> N
     job_id = house.submit("in_a_thread")
     house.running(job_id)
     worker.send(signal.SIGTERM)
-    assert worker.ended(within=8.0) == 0
+    assert worker.ended() == 0
     worker.says("has left", "threads that handlers left running (", "left-behind", ": it is cut off")
     assert house.state(job_id) == "available"
 
