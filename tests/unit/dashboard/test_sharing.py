@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 
@@ -115,6 +116,7 @@ async def test_viewers_of_a_page_share_its_feed_and_get_at_most_four_updates_a_s
             got.append(event)
         return got
 
+    began = time.monotonic()
     viewers = [asyncio.create_task(view()) for _ in range(20)]
     for _ in range(100):
         await asyncio.sleep(0.01)
@@ -122,8 +124,10 @@ async def test_viewers_of_a_page_share_its_feed_and_get_at_most_four_updates_a_s
     await feeds.close()
     streams = await asyncio.gather(*viewers)
     pages = [[event for event in stream if b"event: page" in event] for stream in streams]
-    assert looks <= 7
-    assert all(2 <= len(got) <= 7 for got in pages)
+    # A machine that is slow with the hundred changes has more quarters of a second in it.
+    most = 4 * (time.monotonic() - began) + 2
+    assert looks <= most
+    assert all(2 <= len(got) <= looks for got in pages)
     assert b"data: <p>line</p>\n" in pages[0][0]
 
 

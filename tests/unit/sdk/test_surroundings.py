@@ -74,8 +74,9 @@ async def test_torn_down_after_a_failure(flux: Flux) -> None:
 
 
 async def test_torn_down_after_a_cancellation(flux: Flux) -> None:
-    task = asyncio.ensure_future(attempt(declare(flux), {"seconds": 30}))
-    await asyncio.sleep(0.01)
+    task = asyncio.ensure_future(attempt(declare(flux), {"seconds": 3600}))
+    while "session opened" not in log:
+        await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -293,7 +293,7 @@ async def test_commits_are_on_the_disk_and_the_log_is_truncated_when_idle(path: 
     )
     assert settings == ("wal", 2)
     assert os.path.getsize(path + "-wal") > 0
-    for _ in range(100):
+    for _ in range(1200):
         await asyncio.sleep(0.05)
         if os.path.getsize(path + "-wal") == 0:
             break
