@@ -21,7 +21,12 @@ PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup --timeout 300 $(ARGS)
 # What ruff looks at: those of these that exist.
 CODE = $(wildcard src tests benchmarks examples scripts)
 
-.PHONY: help install dev browser test test-unit test-integration test-coverage lint format build bench clean
+# Settings come from the environment, .env, flux.toml; the servers, when none names one, from the last db-up.
+FLUX = $(BIN)/python -m scripts.servers run $(BIN)/flux
+
+.PHONY: help install dev browser servers test test-unit test-integration test-coverage lint format build bench clean \
+	db-up db-down db-migrate db-rollback db-reset db-create-migration \
+	run-api run-scheduler run-worker run-dashboard
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)$$/  \1|\2/' | column -t -s '|'
@@ -57,19 +62,54 @@ $(STAMP): pyproject.toml
 dev: install ## Run everything in one process: API 8080, dashboard 8081, worker, scheduler, demo handlers
 	@exec $(BIN)/flux dev $(APP)
 
+db-up: install ## Start PostgreSQL (5432) and Redis (6379): by Docker Compose where an engine runs, else as programs
+	@$(BIN)/python -m scripts.servers up
+
+db-down: install ## Stop what db-up started; the data stays
+	@$(BIN)/python -m scripts.servers down
+
+db-migrate: install ## Bring the database's schema up to date
+	@$(FLUX) migrate up $(ARGS)
+
+db-rollback: install ## Take back the newest step of the schema, and what it holds (asks first)
+	@$(FLUX) migrate down $(ARGS)
+
+db-reset: install ## Throw everything in the database away and make the schema anew
+	@$(FLUX) migrate down --to 0 --yes
+	@$(FLUX) migrate up
+
+db-create-migration: install ## Begin a migration of Flux itself: name=add_something
+	@if [ -z "$(name)" ]; then echo "db-create-migration: say what it does: make db-create-migration name=add_something" >&2; exit 1; fi
+	@$(FLUX) migrate new "$(name)"
+
+run-api: install ## Run the REST server (8080)
+	@exec $(FLUX) api $(ARGS)
+
+run-scheduler: install ## Run a scheduler
+	@exec $(FLUX) scheduler $(ARGS)
+
+run-worker: install ## Run a worker: the demo's handlers, or APP=app:flux
+	@exec $(FLUX) worker $(APP) $(ARGS)
+
+run-dashboard: install ## Run the dashboard (8081)
+	@exec $(FLUX) dashboard $(ARGS)
+
 browser: ## Install Chromium for the browser tests, when it is missing
 	@scripts/install-browser.sh
 
-test: install browser ## Run every test, in parallel
+servers: install ## Install PostgreSQL, Redis and PgBouncer for the tests, when they are missing
+	@scripts/install-servers.sh
+
+test: install browser servers ## Run every test, in parallel
 	$(PYTEST)
 
 test-unit: install ## Run the tests that need no process, no port and no browser
 	$(PYTEST) $(wildcard tests/unit tests/simulation)
 
-test-integration: install browser ## Run the tests against real stores, processes, ports and a browser
-	$(PYTEST) $(wildcard tests/conformance tests/integration tests/browser tests/torture)
+test-integration: install browser servers ## Run the tests against real stores, processes, ports and a browser
+	$(PYTEST) $(wildcard tests/servers tests/conformance tests/integration tests/browser tests/torture)
 
-test-coverage: install browser ## Run every test and report what they did not reach (htmlcov/index.html)
+test-coverage: install browser servers ## Run every test and report what they did not reach (htmlcov/index.html)
 	$(PYTEST) --cov --cov-report=term --cov-report=html
 
 lint: install ## Check style, format, types and who imports whom

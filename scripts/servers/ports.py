@@ -22,6 +22,10 @@ def free_port() -> int:
 
 def is_free(port: int) -> bool:
     """Whether a server could listen there."""
+    with socket.socket() as client:
+        # Not every system refuses an address that somebody listens on as 0.0.0.0.
+        if client.connect_ex((HOST, port)) == 0:
+            return False
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
