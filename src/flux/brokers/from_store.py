@@ -26,13 +26,24 @@ class StoreBroker:
     look again, and so is one that took all it could.
     """
 
+    lanes = None
+
     def __init__(self, store: _Changing) -> None:
         self._changes = store.changes
         self._looked: dict[str, int] = {}
         self._looking: dict[str, int] = {}
 
+    async def open(self) -> None:
+        """The store is opened by whoever has it."""
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
     async def publish(self, hints: Sequence[Hint]) -> None:
         """The commit itself is the hint."""
+
+    async def poke(self) -> None:
+        """So it is here."""
 
     async def receive(self, demand: Demand, timeout: float) -> Offer | None:
         """See the port. Returns at once when the store has changed since this worker's last look."""
@@ -49,10 +60,10 @@ class StoreBroker:
         _remember(self._looking, worker, version)
         return _LOOK
 
-    async def acknowledge(self, offer: Offer, demand: Demand, claimed: int) -> None:
+    async def acknowledge(self, offer: Offer, demand: Demand, claimed: Sequence[str]) -> None:
         """See the port."""
         version = self._looking.pop(demand.worker_id, _NEVER)
-        if claimed >= demand.slots:
+        if len(claimed) >= demand.slots:
             self.look_again(demand.worker_id)
             return
         _remember(self._looked, demand.worker_id, version)

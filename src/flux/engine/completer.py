@@ -17,7 +17,7 @@ from flux.domain.job import (
     LogLine,
     Outcome,
 )
-from flux.engine.ports import Clock, Jobs, Note
+from flux.engine.ports import Broker, Clock, Jobs, Note
 
 logger = logging.getLogger("flux.completer")
 
@@ -33,8 +33,9 @@ class Completer:
     belong to somebody else.
     """
 
-    def __init__(self, jobs: Jobs, worker_id: str, clock: Clock) -> None:
+    def __init__(self, jobs: Jobs, broker: Broker, worker_id: str, clock: Clock) -> None:
         self._jobs = jobs
+        self._broker = broker
         self._worker_id = worker_id
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -148,6 +149,8 @@ class Completer:
         states = await self._finish(batch)
         # Only now: until the answer is there, a failing store must find them still waiting.
         del self._outcomes[: len(batch)]
+        if JobState.AVAILABLE in states:
+            await self._broker.poke()  # handed back: they start elsewhere at once
         lost = sum(state is None for state in states)
         if lost:
             logger.warning(

@@ -39,19 +39,25 @@ class Engine:
         self.results = Results(store)
         self.schedules = ScheduleService(store, self.enqueuer, self.ids, self.random, bounds)
         self.jobs = JobService(store, self.enqueuer, self.schedules, self.results, self.ids, bounds)
-        self.queues = QueueService(store)
+        self.queues = QueueService(store, broker)
         self.workers = WorkerService(store)
         self.statistics = StatisticsService(store)
         self.counts = Counts()
         self.closing = False
 
     async def open(self) -> None:
-        """Connect the store. Raises ``SchemaMismatch``, ``Unavailable``."""
+        """Connect. Raises ``SchemaMismatch``, ``Unavailable``, and what a broker says that must not be used."""
         await self.store.open()
+        try:
+            await self.broker.open()
+        except BaseException:
+            await self.store.close()
+            raise
 
     async def close(self) -> None:
         """Let accepted jobs be committed, then disconnect."""
         self.closing = True
         await self.results.close()
         await self.enqueuer.drain()
+        await self.broker.close()
         await self.store.close()

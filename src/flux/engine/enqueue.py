@@ -74,13 +74,22 @@ class Enqueuer:
             for job, answer in zip(jobs, inserted, strict=True)
             if answer.how == "created" and answer.state is JobState.AVAILABLE
         ]
-        if hints:
-            try:
-                await self._broker.publish(hints)
-            except FluxError as error:
-                # Accepted all the same: the dispatcher hints what the store holds.
-                logger.warning("hints not published, the dispatcher will repeat them: %s", error)
+        await self.hint(hints)
         return inserted
+
+    async def hint(self, hints: Sequence[Hint]) -> None:
+        """Tell the broker of available jobs, once they are committed."""
+        if not hints:
+            return
+        try:
+            await self._broker.publish(hints)
+        except FluxError as error:
+            # Accepted all the same: the dispatcher hints what the store holds.
+            logger.warning("hints not published, the dispatcher will repeat them: %s", error)
+
+    async def poke(self) -> None:
+        """Tell the broker that there are more available jobs, once they are committed, without naming them."""
+        await self._broker.poke()
 
     async def drain(self) -> None:
         """Return when everything handed over has been committed or refused."""

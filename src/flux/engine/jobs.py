@@ -22,7 +22,7 @@ from flux.domain.request import (
     queue_name,
 )
 from flux.engine.enqueue import Enqueuer
-from flux.engine.ports import Change, Changed, JobFilter, JobPage, Store
+from flux.engine.ports import Change, Changed, Hint, JobFilter, JobPage, Store
 from flux.engine.results import Results
 from flux.engine.schedules import ScheduleService
 
@@ -108,7 +108,7 @@ class JobService:
         """A dead or cancelled job becomes available again. Raises ``NotFound``, ``Conflict`` otherwise."""
         (changed,) = await self._store.jobs.retry([job_id])
         _check(job_id, changed, "retried; only dead and cancelled ones can be")
-        return await self.get(job_id)
+        return await self._hinted(job_id)
 
     async def cancel_all(self, filter: JobFilter, reason: str | None = None) -> int:
         """Cancel every job of the filter that has not ended; how many were."""
@@ -120,13 +120,16 @@ class JobService:
     async def retry_all(self, filter: JobFilter) -> int:
         """Retry every dead (or, when asked for, cancelled) job of the filter; how many were."""
         states = filter.states or (JobState.DEAD,)
-        return await self._in_bulk(msgspec.structs.replace(filter, states=states), self._store.jobs.retry)
+        count = await self._in_bulk(msgspec.structs.replace(filter, states=states), self._store.jobs.retry)
+        if count:
+            await self._enqueuer.poke()
+        return count
 
     async def change(self, job_id: str, request: ChangeRequest) -> Job:
         """Edit a waiting job. Raises ``Invalid``, ``NotFound``, ``Conflict`` once it runs or has ended."""
         changed = await self._store.jobs.change(job_id, validate_change(request, self._bounds))
         _check(job_id, changed, "changed: only a job that waits can be")
-        return await self.get(job_id)
+        return await self._hinted(job_id)
 
     async def rerun(self, job_id: str, edits: ChangeRequest) -> Job:
         """A new job copied from a finished one, with edits, linked by ``copied_from``. Raises as ``change`` does."""
@@ -150,6 +153,13 @@ class JobService:
     ) -> builtins.list[tuple[int, int, LogLine]]:
         """(sequence, attempt, line) after a sequence number, oldest first."""
         return await self._store.queries.logs(job_id, after, limit)
+
+    async def _hinted(self, job_id: str) -> Job:
+        """A job that may have become available just now, or moved to another lane."""
+        job = await self.get(job_id)
+        if job.state is JobState.AVAILABLE:
+            await self._enqueuer.hint([Hint(job.id, job.queue, job.priority)])
+        return job
 
     async def _in_bulk(
         self, filter: JobFilter, verb: Callable[[builtins.list[str]], Awaitable[builtins.list[Changed]]]

@@ -9,7 +9,7 @@ repeat), and the errors named in their docstrings.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -602,27 +602,110 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What a broker hands a worker: ids to claim, or None: "look by policy"."""
+    """What a broker hands a worker: ids to claim, or None: "look by policy".
+
+    ``receipts`` are the broker's own: by what it knows each of the ids again.
+    """
 
     ids: tuple[str, ...] | None
-    receipts: tuple[str, ...] = ()
+    receipts: tuple[Any, ...] = ()
 
 
 class Broker(Protocol):
     """Carries hints. Losing, repeating or delaying one costs time and never a job."""
 
+    @property
+    def lanes(self) -> Lanes | None:
+        """Where it holds hints for the dispatcher to look after; None when it holds none."""
+        ...
+
+    async def open(self) -> None:
+        """Connect. One that is away is no error; one that must not be used as it is set up raises ``FluxError``."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what was not claimed, and disconnect."""
+        ...
+
     async def publish(self, hints: Sequence[Hint]) -> None:
         """Offer hints. A failure is no error for the caller of enqueue: the dispatcher hints again."""
         ...
 
-    async def receive(self, demand: Demand, timeout: float) -> Offer | None:
-        """Wait for something that fits the demand; None after ``timeout`` seconds."""
+    async def poke(self) -> None:
+        """Jobs have become available that nobody hinted: let the dispatcher look at once. Never fails."""
         ...
 
-    async def acknowledge(self, offer: Offer, demand: Demand, claimed: int) -> None:
-        """The offer's hints were claimed or are stale: drop them. As many claimed as demanded: there may be more."""
+    async def receive(self, demand: Demand, timeout: float) -> Offer | None:
+        """Wait for something that fits the demand; None after ``timeout`` seconds.
+
+        The highest priority first (with ``lowest_first`` the lowest), at most ``slots`` ids, of each queue at most what
+        ``queues`` says.
+        """
+        ...
+
+    async def acknowledge(self, offer: Offer, demand: Demand, claimed: Sequence[str]) -> None:
+        """Of the offer these ids were claimed: drop their hints.
+
+        The others are stale, or for somebody else. As many claimed as demanded: there may be more.
+        """
         ...
 
     async def health(self) -> str | None:
         """None when well, else one sentence."""
+        ...
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a dispatcher waits for: lanes that are marked full and run low, and whether it was poked."""
+
+    low: tuple[Lane, ...] = ()
+    poked: bool = False
+
+
+class Lanes(Protocol):
+    """The dispatcher's side of a broker that holds hints. All verbs but ``wait`` raise ``Unavailable`` when it is away.
+
+    A lane that is marked full passes the hints of ``publish`` by, so that it is fed in the order of policy alone.
+    """
+
+    @property
+    def up(self) -> bool:
+        """Whether it can be used now. It tells people itself when that changes."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """The most hints that a lane holds."""
+        ...
+
+    async def take_over(self) -> None:
+        """Offer again what was given to workers that are not heard of any more."""
+        ...
+
+    async def full(self) -> dict[Lane, int]:
+        """The lanes that are marked full, and how many hints each has passed by since."""
+        ...
+
+    async def length(self, lane: Lane) -> int:
+        """How many hints it holds, those included that were given out and not acknowledged."""
+        ...
+
+    async def held(self, lane: Lane) -> set[str]:
+        """The ids that it holds hints of, those given out included."""
+        ...
+
+    async def feed(self, lane: Lane, ids: Sequence[str]) -> None:
+        """Put hints behind those that it holds, marked or not; past its width they are passed by."""
+        ...
+
+    async def mark_full(self, lane: Lane) -> None:
+        """From now on only the dispatcher feeds it."""
+        ...
+
+    async def reopen(self, lane: Lane, passed_by: int) -> None:
+        """Take the mark away, unless it has passed more hints by than these."""
+        ...
+
+    async def wait(self, timeout: float) -> News:
+        """Return when there is something to do, or after ``timeout`` seconds; never raises."""
         ...

@@ -9,7 +9,7 @@ from random import Random
 from flux.domain.ids import IdSource
 from flux.engine.loops import Patience
 from flux.engine.occurrences import plan_occurrence
-from flux.engine.ports import Clock, DueOccurrence, OccurrencePlan, Store
+from flux.engine.ports import Broker, Clock, DueOccurrence, OccurrencePlan, Store
 
 logger = logging.getLogger("flux.promoter")
 
@@ -21,8 +21,9 @@ CLOSEST = 0.005
 class Promoter:
     """Sleeps until the next thing is due; woken by changes, since they may be due earlier."""
 
-    def __init__(self, store: Store, clock: Clock, random: Random, interval: int) -> None:
+    def __init__(self, store: Store, broker: Broker, clock: Clock, random: Random, interval: int) -> None:
         self._store = store
+        self._broker = broker
         # Of its own: the store asks for plans in a thread of its own, and neither may be shared between threads.
         self._random = Random(random.getrandbits(64))
         self._ids = IdSource(clock.now, self._random)
@@ -50,6 +51,8 @@ class Promoter:
         if due > now:
             return min(self._longest, (due - now) / 1_000_000)
         promoted = await duties.promote_due(epoch, CHUNK, self._plan)
+        if promoted.count:
+            await self._broker.poke()
         expired = await duties.expire(epoch, CHUNK)
         if promoted.lag > 5_000_000:
             logger.warning(

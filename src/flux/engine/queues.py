@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from flux.domain.errors import Invalid
+from flux.domain.errors import Invalid, NotFound
 from flux.domain.request import queue_name
-from flux.engine.ports import QueueSettings, QueueView, Store
+from flux.engine.ports import Broker, JobFilter, QueueSettings, QueueView, Store
 
 
 class QueueChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -19,19 +19,24 @@ class QueueChange(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class QueueService:
     """Looking at queues, pausing them, bounding them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, broker: Broker) -> None:
         self._store = store
+        self._broker = broker
 
     async def list(self) -> list[QueueView]:
         """All queues, by name."""
         return await self._store.queues.list()
 
     async def get(self, name: str) -> QueueView:
-        """One queue; one that nothing was ever put in is simply empty. Raises ``Invalid`` for a bad name."""
+        """One queue: a job or a setting makes it. Raises ``NotFound``, and ``Invalid`` for a bad name."""
         _check(name)
         for view in await self._store.queues.list():
             if view.settings.name == name:
                 return view
+        # Its first job may be younger than the newest sample, and its last one may have ended before that.
+        page = await self._store.queries.list(JobFilter(queue=name), 1, None, False)
+        if not page.jobs and page.next_cursor is None:
+            raise NotFound(f"there is no queue {name}: no job was put into it and nothing was set on it")
         return QueueView(settings=QueueSettings(name=name), depth={}, oldest=None, sampled_at=None)
 
     async def pause(self, name: str, by: str | None = None) -> QueueSettings:
@@ -42,7 +47,9 @@ class QueueService:
     async def resume(self, name: str, by: str | None = None) -> QueueSettings:
         """Let its jobs be claimed again."""
         _check(name)
-        return await self._store.queues.set(name, paused=False, by=by, max_depth=None, clear_depth=False)
+        settings = await self._store.queues.set(name, paused=False, by=by, max_depth=None, clear_depth=False)
+        await self._broker.poke()
+        return settings
 
     async def change(self, name: str, change: QueueChange) -> QueueSettings:
         """Set what is given. Raises ``Invalid``."""
@@ -50,13 +57,16 @@ class QueueService:
         depth = change.max_depth
         if isinstance(depth, int) and depth < 0:
             raise Invalid.one("max_depth", "must not be negative; null lifts the bound")
-        return await self._store.queues.set(
+        settings = await self._store.queues.set(
             name,
             paused=change.paused if isinstance(change.paused, bool) else None,
             by=None,
             max_depth=depth if isinstance(depth, int) else None,
             clear_depth=depth is None,
         )
+        if change.paused is False:
+            await self._broker.poke()
+        return settings
 
 
 def _check(name: str) -> None:

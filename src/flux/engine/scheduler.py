@@ -9,6 +9,7 @@ import msgspec
 
 from flux.domain.duration import DAY, HOUR, SECOND
 from flux.domain.errors import FluxError, NotLeader
+from flux.engine.dispatcher import Dispatcher
 from flux.engine.engine import Engine
 from flux.engine.ports import Retention
 from flux.engine.promoter import Promoter
@@ -80,13 +81,15 @@ class Scheduler:
         self.leading = True
         engine, options = self._engine, self._options
         loops = [
-            Promoter(engine.store, engine.clock, engine.random, options.interval).run(epoch),
+            Promoter(engine.store, engine.broker, engine.clock, engine.random, options.interval).run(epoch),
             Rescuer(engine.store, engine.counts, options.interval, options.grace).run(epoch),
             UnknownTypes(engine.store, engine.clock, options.unknown_type_wait, options.interval).run(epoch),
             Sampler(engine.store).run(epoch),
             Pruner(engine.store, options.retention).run(epoch),
             self._keep_leading(epoch),
         ]
+        if engine.broker.lanes is not None:
+            loops.append(Dispatcher(engine.store, engine.broker.lanes).run())
         tasks = [asyncio.create_task(loop) for loop in loops]
         stopping = asyncio.create_task(self._stopping.wait())
         try:

@@ -60,7 +60,7 @@ class Tenure:
         self._options = options
         self._keeper = keeper
         self._loop = asyncio.get_running_loop()
-        self._completer = Completer(self._store.jobs, self.worker_id, self._clock)
+        self._completer = Completer(self._store.jobs, engine.broker, self.worker_id, self._clock)
         self._threads = Threads(options.concurrency)
         self._room = Room(
             self._completer,
@@ -298,7 +298,7 @@ class Tenure:
                 self._in_doubt = False
                 self._rounds += 1
                 self._start(jobs)
-                await broker.acknowledge(offer, demand, len(jobs))
+                await broker.acknowledge(offer, demand, [job.id for job in jobs])
                 delay = 0.0
             except LeaseLost:
                 raise

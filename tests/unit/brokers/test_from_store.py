@@ -5,6 +5,8 @@ from __future__ import annotations
 from flux.brokers.from_store import StoreBroker
 from flux.engine.ports import Demand
 
+JOBS = ("a", "b", "c", "d", "e")
+
 
 class Steered:
     """Changes that a test makes; as long as nothing changes, a wait is over at once."""
@@ -36,7 +38,7 @@ async def test_it_looks_once_for_each_change() -> None:
         offer = await broker.receive(demand(), 1)
         assert offer is not None
         assert offer.ids is None
-        await broker.acknowledge(offer, demand(), 2)
+        await broker.acknowledge(offer, demand(), JOBS[:2])
         assert store.waits == []
         store.number += 1
 
@@ -46,7 +48,7 @@ async def test_a_full_claim_is_a_reason_to_look_again() -> None:
     broker = StoreBroker(store)
     offer = await broker.receive(demand(), 1)
     assert offer is not None
-    await broker.acknowledge(offer, demand(), 5)
+    await broker.acknowledge(offer, demand(), JOBS)
     assert await broker.receive(demand(), 1) is not None
     assert store.waits == []
 
@@ -65,7 +67,7 @@ async def test_a_change_during_the_claim_is_not_missed() -> None:
     offer = await broker.receive(demand(), 1)
     assert offer is not None
     store.number += 1
-    await broker.acknowledge(offer, demand(), 0)
+    await broker.acknowledge(offer, demand(), ())
     assert await broker.receive(demand(), 1) is not None
     assert store.waits == []
 
@@ -75,7 +77,7 @@ async def test_after_a_silence_it_looks_anyway() -> None:
     broker = StoreBroker(store)
     offer = await broker.receive(demand(), 1)
     assert offer is not None
-    await broker.acknowledge(offer, demand(), 0)
+    await broker.acknowledge(offer, demand(), ())
     assert await broker.receive(demand(), 1) is None
     assert store.waits == [0]
     assert await broker.receive(demand(), 1) is not None
@@ -86,7 +88,7 @@ async def test_workers_look_for_themselves() -> None:
     broker = StoreBroker(store)
     offer = await broker.receive(demand("one"), 1)
     assert offer is not None
-    await broker.acknowledge(offer, demand("one"), 0)
+    await broker.acknowledge(offer, demand("one"), ())
     assert await broker.receive(demand("two"), 1) is not None
     await broker.publish([])
     assert await broker.health() is None
@@ -99,6 +101,6 @@ async def test_workers_that_lapsed_leave_little_behind() -> None:
         offer = await broker.receive(demand(worker), 1)
         assert offer is not None
         if number % 2:
-            await broker.acknowledge(offer, demand(worker), 0)
+            await broker.acknowledge(offer, demand(worker), ())
     assert len(broker._looking) < 500
     assert len(broker._looked) < 500
