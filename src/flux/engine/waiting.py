@@ -117,7 +117,7 @@ def _slot(job: Job, queue: QueueView | None, workers: Sequence[WorkerView], now:
     serve = f"{_count(len(fit), 'worker')} {'serves' if len(fit) == 1 else 'serve'} queue {job.queue}"
     if busy < slots:
         text = f"Is about to start: {serve}, {busy} of {_count(slots, 'slot')} {_are(busy)} busy"
-        waited = now - job.run_at
+        waited = now - max(job.run_at, job.created_at)
         if waited > _SOON:
             text = (
                 f"Waits for its turn since {spoken(waited)}: {serve}, {busy} of {_count(slots, 'slot')} "

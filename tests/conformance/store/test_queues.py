@@ -101,3 +101,12 @@ async def test_depth_over_time(lab: Lab, store: Store, clock: SteeredClock) -> N
     assert series == [("a", "available", 1), ("a", "available", 2)]
     later = await store.queries.depths(START + 5 * SECOND)
     assert [depth for _, _, _, depth in later] == [2]
+
+
+async def test_the_oldest_waits_no_longer_than_it_is_there(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.add(queue="a", run_at=1)
+    clock.advance(HOUR)
+    await store.duties.sample_depth(await lab.lead())
+    assert (await by_name(store))["a"].oldest == START

@@ -109,7 +109,12 @@ def test_slots() -> None:
     assert text == "Waits for a free slot: 1 worker serves queue mail, its only slot is busy"
     _, text = said(waiting_for(job(S.AVAILABLE), queue(), [worker(busy=1)], NOW))
     assert text == "Is about to start: 1 worker serves queue mail, 1 of 10 slots is busy"
-    _, text = said(waiting_for(job(S.AVAILABLE, NOW - MINUTE), queue(), [worker()], NOW))
+    _, text = said(
+        waiting_for(job(S.AVAILABLE, NOW - MINUTE, created_at=NOW - HOUR), queue(), [worker()], NOW)
+    )
+    assert text.startswith("Waits for its turn since 1 m: ")
+    # Due before it was made: it cannot have waited longer than it is there.
+    _, text = said(waiting_for(job(S.AVAILABLE, 0, created_at=NOW - MINUTE), queue(), [worker()], NOW))
     assert text.startswith("Waits for its turn since 1 m: ")
 
 

@@ -16,7 +16,7 @@ STANDS_FOR = 25 * SECOND
 """A sample like the last one is not written again for so long: a store at rest stays at rest."""
 
 Row = tuple[str, str, int, int | None]
-"""Queue, state, depth and when the oldest was to run."""
+"""Queue, state, depth and since when the oldest waits."""
 
 _by_queue = decoder(list[tuple[str, int]])
 _by_state = decoder(list[tuple[str, str, int]])
@@ -29,10 +29,10 @@ def sample(connection: sqlite3.Connection, namespace: str, now: int) -> list[Row
         return None
     oldest: dict[str, int] = {}
     for lane in find_lanes(connection, namespace):
-        run_at = one_value(connection, SQL["oldest_available"], (namespace, *lane))
-        if run_at is not None:
+        since = one_value(connection, SQL["oldest_available"], (namespace, *lane))
+        if since is not None:
             queue = lane[0]
-            oldest[queue] = min(run_at, oldest.get(queue, run_at))
+            oldest[queue] = min(since, oldest.get(queue, since))
     rows: list[Row] = []
     for queue, since in oldest.items():
         rows.append(

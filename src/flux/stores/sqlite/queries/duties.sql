@@ -161,9 +161,9 @@ SELECT json_group_array(json_array(queue, n)) FROM (
     SELECT queue, count(*) AS n FROM live INDEXED BY live_running
      WHERE namespace = ?1 AND state = 'running' GROUP BY queue);
 
--- The first of each lane has waited longest in it.
+-- The first of each lane has waited longest in it, since it was due; a run_at may lie before the job itself.
 -- name: oldest_available
-SELECT min(l.run_at) FROM live l
+SELECT max(l.run_at, l.created_at) FROM live l
  WHERE l.namespace = ?1 AND l.id = (
     SELECT id FROM live INDEXED BY live_available
      WHERE namespace = ?1 AND state = 'available' AND queue = ?2 AND priority = ?3 AND type = ?4
