@@ -20,9 +20,11 @@ from flux.domain.size import parse_size
 if TYPE_CHECKING:
     from flux.domain.request import Bounds
     from flux.engine.engine import Engine
-    from flux.engine.ports import Retention
+    from flux.engine.ports import Broker, Retention
 
 CONFIG_FILE = "flux.toml"
+
+_REDIS = ("redis", "rediss", "valkey", "valkeys", "unix")
 
 
 class SettingsError(FluxError):
@@ -137,7 +139,24 @@ def build_engine(settings: Settings, *, migrate: bool = True) -> Engine:
     from flux.stores.sqlite.store import SqliteStore
 
     store = SqliteStore(settings.database_file, migrate=migrate)
-    return Engine(store, StoreBroker(store), SystemClock(), bounds=settings.bounds)
+    broker: Broker = StoreBroker(store)
+    url = settings.broker_url or settings.redis_url
+    if url is not None:
+        broker = _redis_broker(url, broker, settings.namespace)
+    return Engine(store, broker, SystemClock(), bounds=settings.bounds)
+
+
+def _redis_broker(url: str, by_policy: Broker, namespace: str) -> Broker:
+    try:
+        from flux.brokers.redis.broker import RedisBroker
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"{_shown(url)} needs the client of Redis, which is not installed: pip install 'flux[redis]'"
+        ) from error
+    try:
+        return RedisBroker(url, by_policy, namespace=namespace)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{_shown(url)} cannot be used: {error}") from error
 
 
 def sqlite_path(url: str) -> str:
@@ -172,13 +191,25 @@ def _database(raw: object) -> str:
     return url
 
 
-def _broker(raw: object) -> str | None:
-    scheme = _text(raw).partition("://")[0]
-    if scheme in ("redis", "rediss", "amqp", "amqps", "nats", "kafka"):
+def _broker(raw: object) -> str:
+    url = _text(raw)
+    scheme = url.partition("://")[0].lower()
+    if scheme in _REDIS:
+        return url
+    if scheme in ("amqp", "amqps", "nats", "kafka"):
         raise ValueError(
             f"a broker by {scheme}:// comes with the next release; without one the database is the broker"
         )
     raise ValueError("is not a broker that Flux knows; without one the database is the broker")
+
+
+def _redis(raw: object) -> str:
+    url = _text(raw)
+    if url.partition("://")[0].lower() not in _REDIS:
+        raise ValueError(
+            "is not a Redis; write it like redis://user:password@host:6379/0, rediss:// with TLS"
+        )
+    return url
 
 
 def _smtp(raw: object) -> str:
@@ -284,7 +315,7 @@ _positive = _duration(1, "must be positive")
 _SETTINGS: dict[str, tuple[str, Callable[[object], object]]] = {
     # field: (name in the environment, reader)
     "database_url": ("DATABASE_URL", _database),
-    "redis_url": ("REDIS_URL", _broker),
+    "redis_url": ("REDIS_URL", _redis),
     "broker_url": ("FLUX_BROKER_URL", _broker),
     "api_host": ("FLUX_API_HOST", _text),
     "api_port": ("API_PORT", _port),

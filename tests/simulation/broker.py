@@ -106,6 +106,8 @@ class Carrier:
 class LossyBroker:
     """One process's side of it."""
 
+    name = "lossy"
+
     def __init__(self, carrier: Carrier) -> None:
         self._carrier = carrier
         self.lanes = LossyLanes(carrier)

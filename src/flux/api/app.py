@@ -34,12 +34,10 @@ class Api:
     def __init__(
         self,
         engine: Engine,
-        broker: str,
         operations: Callable[[Api], list[Operation]],
         held_up: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.engine = engine
-        self.broker = broker
         self.held_up = held_up
         self.feed = Feed(engine.store)
         self.surroundings = Surroundings(engine.store)
@@ -163,20 +161,18 @@ async def _discard(receive: Receive) -> None:
         return
 
 
-def create_app(engine: Engine, *, broker: str = "store") -> Api:
-    """The REST application over an engine. ``broker`` names what carries the hints (``store``, ``redis``)."""
+def create_app(engine: Engine) -> Api:
+    """The REST application over an engine."""
     from flux.api.rest import all_operations
 
-    return Api(engine, broker, all_operations)
+    return Api(engine, all_operations)
 
 
-def create_probes(
-    engine: Engine, *, broker: str = "store", held_up: Callable[[], str | None] = lambda: None
-) -> Api:
+def create_probes(engine: Engine, *, held_up: Callable[[], str | None] = lambda: None) -> Api:
     """``/health`` and ``/metrics`` alone, for a process that serves no REST.
 
     ``held_up`` says why the process is not ready yet, though its store is; None when nothing holds it up.
     """
     from flux.api.rest import probe_operations
 
-    return Api(engine, broker, probe_operations, held_up)
+    return Api(engine, probe_operations, held_up)

@@ -62,7 +62,7 @@ class HealthResource:
 
     async def redis(self, call: Call) -> Answer:
         """``GET /health/redis``."""
-        if self._api.broker != "redis":
+        if self._broker.name != "redis":
             return _answer(
                 Check("ok", "Redis is not configured; the store is the broker.", configured=False), "ok"
             )
@@ -100,7 +100,7 @@ class HealthResource:
             problem = f"The broker cannot be asked: {error}"
         if problem is None:
             return Check(
-                "ok", "Hints are carried." if self._api.broker != "store" else "The store is the broker."
+                "ok", "Hints are carried." if self._broker.name != "store" else "The store is the broker."
             )
         return Check("down", problem)
 

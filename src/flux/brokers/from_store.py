@@ -26,6 +26,7 @@ class StoreBroker:
     look again, and so is one that took all it could.
     """
 
+    name = "store"
     lanes = None
 
     def __init__(self, store: _Changing) -> None:

@@ -615,6 +615,11 @@ class Broker(Protocol):
     """Carries hints. Losing, repeating or delaying one costs time and never a job."""
 
     @property
+    def name(self) -> str:
+        """What it is, for health and logs: ``store``, ``redis``."""
+        ...
+
+    @property
     def lanes(self) -> Lanes | None:
         """Where it holds hints for the dispatcher to look after; None when it holds none."""
         ...

@@ -1,0 +1,223 @@
+"""Redis Streams as a broker: publish, receive, acknowledge; without Redis, workers look into the store themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from random import Random
+from typing import Any, Final
+
+from flux.brokers.redis.lanes import RedisLanes
+from flux.brokers.redis.link import Link
+from flux.brokers.redis.names import wants_of
+from flux.brokers.redis.outbox import Outbox
+from flux.brokers.redis.settlements import Receipt, Settlements
+from flux.brokers.redis.wakes import MOST_WORKERS, Wakes
+from flux.domain.errors import Unavailable
+from flux.engine.ports import Broker, Demand, Hint, Offer
+
+WIDTH: Final = 10_000
+"""The most hints of a lane: what a backlog of any size costs Redis (half a megabyte), and what a wipe can lose."""
+
+BATCH: Final = 500
+"""The most hints of one offer."""
+
+LOOK: Final = 1.0
+"""Seconds after which one who waits looks without having been woken."""
+
+SETTLE: Final = 0.02
+"""Seconds that what is done with may wait for the next look to take it along."""
+
+AWAY: Final = 0.5
+"""Seconds between two looks whether Redis is back."""
+
+FRESH: Final = 1.0
+"""Seconds for which hints that go back are left to others, after this worker could not claim some."""
+
+_NO_OFFER: Final = Offer(ids=())
+
+
+class _Seat:
+    """A worker of this process."""
+
+    def __init__(self) -> None:
+        self.waiting = ""
+        """The entry that it may have among those who wait."""
+        self.fresh_until = 0.0
+        """When it looks again at what was given back."""
+
+
+class RedisBroker:
+    """One process's side of it. Everything happens in one event loop."""
+
+    name = "redis"
+
+    def __init__(
+        self,
+        url: str,
+        by_policy: Broker,
+        *,
+        namespace: str = "default",
+        random: Random | None = None,
+        width: int = WIDTH,
+    ) -> None:
+        """``by_policy`` is asked instead while Redis is away: the store as its own broker."""
+        dice = random or Random()
+        self._link = Link(url, namespace, dice)
+        self._process = f"{dice.getrandbits(64):016x}"
+        self._wakes = Wakes(self._link, self._process)
+        self._by_policy = by_policy
+        self._outbox = Outbox(self._link, width)
+        self._settlements = Settlements()
+        self._settling: asyncio.TimerHandle | None = None
+        self._seats: dict[str, _Seat] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._width = width
+        self.lanes = RedisLanes(self._link, self._wakes, width)
+
+    # --- its life ---
+
+    async def open(self) -> None:
+        """See the port."""
+        await self._link.open()
+
+    async def close(self) -> None:
+        """See the port."""
+        await self._outbox.drain()
+        await self._wakes.close()
+        if self._settling is not None:
+            self._settling.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        with suppress(Unavailable):
+            if self._settlements:
+                await self._link.run("settle", *self._settlements.take())
+            if self._seats:
+                await self._link.run("takeover", 0, *self._seats)
+        await self._link.close()
+
+    async def health(self) -> str | None:
+        """See the port."""
+        return await self._link.health()
+
+    # --- publishing ---
+
+    async def publish(self, hints: Sequence[Hint]) -> None:
+        """See the port. Sent together with what else is published meanwhile; nobody waits for it."""
+        self._outbox.put(hints)
+
+    async def poke(self) -> None:
+        """See the port."""
+        with suppress(Unavailable):
+            await self._link.command("PUBLISH", self._link.prefix + "poke", "")
+
+    # --- receiving ---
+
+    async def receive(self, demand: Demand, timeout: float) -> Offer | None:
+        """See the port. When nothing came for as long as that, the offer is to look by policy."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + timeout
+        bell = self._wakes.worker(demand.worker_id)
+        while True:
+            left = until - loop.time()
+            if not self._link.up:
+                offer = await self._by_policy.receive(demand, max(0.0, min(AWAY, left)))
+                if offer is not None or left <= 0:
+                    return offer
+                continue
+            # Whoever rings from here on may have something that this look does not see.
+            bell.quiet()
+            try:
+                offer = await self._look(demand)
+            except Unavailable:
+                continue
+            if offer.ids:
+                return offer
+            left = until - loop.time()
+            if left <= 0:
+                # Wake-ups, hints and the dispatcher are a help and no promise.
+                return Offer(ids=None)
+            await bell.wait(min(LOOK, left))
+
+    async def acknowledge(self, offer: Offer, demand: Demand, claimed: Sequence[str]) -> None:
+        """See the port. It is said to Redis with the next look, or a little later."""
+        if offer.ids is None:
+            await self._by_policy.acknowledge(offer, demand, claimed)
+            return
+        loop = asyncio.get_running_loop()
+        if self._settlements.settle(offer.ids, offer.receipts, claimed):
+            self._seat(demand.worker_id).fresh_until = loop.time() + FRESH
+        if self._settling is None:
+            self._settling = loop.call_later(SETTLE, self._settle_soon)
+
+    async def _look(self, demand: Demand) -> Offer:
+        """Ask once. Cancelled meanwhile, what comes all the same goes back."""
+        asked = asyncio.create_task(self._ask(demand))
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            self._keep(asyncio.create_task(self._return(asked)))
+            raise
+
+    async def _ask(self, demand: Demand) -> Offer:
+        worker, seat = demand.worker_id, self._seat(demand.worker_id)
+        count = min(BATCH, demand.slots)
+        loop = asyncio.get_running_loop()
+        waiting = f"{self._process} {worker} {wants_of(demand)}"
+        was_waiting, seat.waiting = seat.waiting, waiting
+        bounds: list[str | int] = []
+        for queue, room in demand.queues.items():
+            bounds += (queue, max(0, min(room, count)))
+        found: list[Any] = await self._link.run(
+            "receive",
+            worker,
+            max(0, count),
+            int(demand.lowest_first),
+            int(demand.every_queue),
+            int(loop.time() < seat.fresh_until),
+            self._width,
+            was_waiting,
+            waiting if count > 0 else "",
+            len(demand.queues),
+            *bounds,
+            *self._settlements.take(),
+        )
+        ids: list[str] = []
+        receipts: list[Receipt] = []
+        for at in range(0, len(found), 4):
+            lane, again = found[at].decode(), found[at + 1] == 1
+            ids += found[at + 3].decode().split()
+            receipts += [Receipt(lane, entry, again) for entry in found[at + 2].decode().split()]
+        return Offer(tuple(ids), tuple(receipts)) if ids else _NO_OFFER
+
+    # --- settling ---
+
+    def _settle_soon(self) -> None:
+        self._settling = None
+        if self._settlements:
+            self._keep(asyncio.create_task(self._settle()))
+
+    async def _settle(self) -> None:
+        # What Redis does not hear of is stale there: it comes once more, and is dropped then.
+        with suppress(Unavailable):
+            await self._link.run("settle", *self._settlements.take())
+
+    async def _return(self, asked: asyncio.Task[Offer]) -> None:
+        with suppress(Unavailable):
+            self._settlements.give_back((await asked).receipts)
+            if self._settlements:
+                await self._settle()
+
+    def _seat(self, worker_id: str) -> _Seat:
+        seat = self._seats.get(worker_id)
+        if seat is None:
+            # Ids are new at each lapse of a lease: what the old ones hold is taken over.
+            for stale in list(self._seats)[:-MOST_WORKERS]:
+                del self._seats[stale]
+            seat = self._seats[worker_id] = _Seat()
+        return seat
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

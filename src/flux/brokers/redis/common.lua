@@ -1,0 +1,117 @@
+#!lua
+-- What the scripts share; it stands before each of them. KEYS[1] is the prefix of all keys of a namespace. Its hash tag
+-- keeps them in one slot.
+--
+--   lane:<priority>:<queue>   a stream of hints: field j is the job's id. Group "flux", made with id 0.
+--   ready:<priority>          queues that have hints to give, the one served longest ago first
+--   back                      lanes with hints that were given back: the consumer "back" holds them until somebody wants
+--                             them, so that they keep their place in front of younger ones
+--   full                      lane -> hints not published since it was full
+--   lanes                     every lane there is
+--   waiting                   workers that found nothing, longest waiting first: "<process> <worker> <wants>"
+--   tick                      counts reads, to take queues in turn
+--
+-- No script has flags: a Redis without memory, or a read-only one, refuses each of them before it does anything.
+local prefix = KEYS[1]
+local GROUP, BACK = 'flux', 'back'
+
+local function stream_of(lane)
+  return prefix .. 'lane:' .. lane
+end
+
+local function parts_of(lane)
+  local colon = string.find(lane, ':', 1, true)
+  return string.sub(lane, 1, colon - 1), string.sub(lane, colon + 1)
+end
+
+local function split(text)
+  local words = {}
+  for word in string.gmatch(text, '%S+') do
+    words[#words + 1] = word
+  end
+  return words
+end
+
+-- Calls with many arguments, as few times as the stack of Lua allows.
+local function with_all(words, call)
+  for first = 1, #words, 1000 do
+    call(unpack(words, first, math.min(first + 999, #words)))
+  end
+end
+
+local function make_group(stream)
+  redis.pcall('XGROUP', 'CREATE', stream, GROUP, '0', 'MKSTREAM')
+end
+
+-- wants: "*" are all queues, without those of its lines that begin with "!"; else one queue a line.
+local function serves(wants, queue)
+  if string.sub(wants, 1, 1) == '*' then
+    return not string.find(wants, '\n!' .. queue .. '\n', 1, true)
+  end
+  return string.find(wants, '\n' .. queue .. '\n', 1, true) ~= nil
+end
+
+-- Wake as many as there are hints, of those who take such. Whoever does not hear it any more is forgotten.
+local function wake(queue, hints)
+  local first = 0
+  while hints > 0 do
+    local found = redis.call('ZRANGE', prefix .. 'waiting', first, first + 15)
+    if #found == 0 then
+      return
+    end
+    for _, member in ipairs(found) do
+      local process, worker, wants = string.match(member, '^(%S+) (%S+) (.*)$')
+      if serves(wants, queue) then
+        redis.call('ZREM', prefix .. 'waiting', member)
+        if redis.call('PUBLISH', prefix .. 'wake:' .. process, worker) > 0 then
+          hints = hints - 1
+          if hints == 0 then
+            return
+          end
+        end
+      else
+        first = first + 1
+      end
+    end
+  end
+end
+
+-- A lane has something to give.
+local function offer(lane, hints)
+  local priority, queue = parts_of(lane)
+  redis.call('ZADD', prefix .. 'ready:' .. priority, 'NX', redis.call('GET', prefix .. 'tick') or 0, queue)
+  wake(queue, hints)
+end
+
+local function forget(lane, entries)
+  local stream = stream_of(lane)
+  with_all(entries, function(...)
+    redis.call('XACK', stream, GROUP, ...)
+    redis.call('XDEL', stream, ...)
+  end)
+end
+
+local function give_back(lane, entries)
+  local stream = stream_of(lane)
+  local given = 0
+  with_all(entries, function(...)
+    local arguments = { ... }
+    arguments[#arguments + 1] = 'JUSTID'
+    local claimed = redis.pcall('XCLAIM', stream, GROUP, BACK, 0, unpack(arguments))
+    if not claimed.err then
+      given = given + #claimed
+    end
+  end)
+  if given > 0 then
+    redis.call('SADD', prefix .. 'back', lane)
+    offer(lane, given)
+  end
+end
+
+-- Triples from ARGV[first] on: lane, entries to forget, entries to give back.
+local function settle(first)
+  for at = first, #ARGV, 3 do
+    forget(ARGV[at], split(ARGV[at + 1]))
+    give_back(ARGV[at], split(ARGV[at + 2]))
+  end
+end

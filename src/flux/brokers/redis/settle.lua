@@ -1,0 +1,3 @@
+-- Forget hints, or give them back. ARGV: triples.
+settle(1)
+return 1

@@ -1,0 +1,60 @@
+"""Hints that are done with: claimed or stale ones are forgotten, others given back. Gathered, to be sent at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """By what a hint that was given out is known: its lane, its entry there, and whether it was given back before."""
+
+    lane: str
+    entry: str
+    again: bool
+
+
+class Settlements:
+    """What is to be said to Redis about hints that this process holds."""
+
+    def __init__(self) -> None:
+        self._forget: dict[str, list[str]] = {}
+        self._back: dict[str, list[str]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._forget or self._back)
+
+    def settle(self, ids: Iterable[str], receipts: Iterable[Receipt], claimed: Collection[str]) -> bool:
+        """Some hints were offered and these claimed. True when any of the others goes back.
+
+        What was not claimed may be for somebody else, who knows its type or has room: it goes back once. The second
+        time it is taken for stale, and when it is not, the dispatcher will give it again.
+        """
+        taken = frozenset(claimed)
+        left = False
+        for id, receipt in zip(ids, receipts, strict=True):
+            if id in taken:
+                self._forget.setdefault(receipt.lane, []).append(receipt.entry)
+            else:
+                left = True
+                self._put(receipt)
+        return left
+
+    def give_back(self, receipts: Iterable[Receipt]) -> None:
+        """Some hints were not offered to anybody."""
+        for receipt in receipts:
+            self._back.setdefault(receipt.lane, []).append(receipt.entry)
+
+    def _put(self, receipt: Receipt) -> None:
+        side = self._forget if receipt.again else self._back
+        side.setdefault(receipt.lane, []).append(receipt.entry)
+
+    def take(self) -> list[str]:
+        """Everything so far, as the scripts want it: lane, entries to forget, entries to give back."""
+        forget, self._forget = self._forget, {}
+        back, self._back = self._back, {}
+        words: list[str] = []
+        for lane in forget | back:
+            words += (lane, " ".join(forget.get(lane, ())), " ".join(back.get(lane, ())))
+        return words
