@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from flux.domain.job import JobState
+from flux.engine.jobs import ChangeRequest
 from tests.browser.site import LiveSite
 from tests.browser.waiting import arrived
 
@@ -36,7 +37,9 @@ def test_cancel_with_a_reason(site: LiveSite, open_page: OpenPage) -> None:
     page = open_page(f"{site.url}/jobs/{job.id}")
     page.locator("#cancel summary").click()
     page.get_by_label("Reason").fill("not wanted <b>any more</b>")
-    page.wait_for_timeout(1200)  # the stream must not wipe what is being typed
+    # What the stream brings must not wipe what is being typed.
+    site.do(site.engine.jobs.change(job.id, ChangeRequest(priority=9)))
+    expect(page.locator(".facts")).to_contain_text("9 of 10")
     page.get_by_role("button", name="Cancel this job").click()
     expect(page.locator("#story")).to_contain_text("not wanted <b>any more</b>")
     assert site.get(job.id).state is JobState.CANCELLED
@@ -213,8 +216,9 @@ def test_freeze_holds_the_page_and_lets_it_go(site: LiveSite, open_page: OpenPag
     page = open_page(site.url + "/jobs?q=tag:frost")
     page.keyboard.press("f")
     expect(page.locator("#live")).to_contain_text("frozen")
+    another = open_page(site.url + "/jobs?q=tag:frost")
     job = site.ended("echo", tags=["frost"])
-    page.wait_for_timeout(800)
+    expect(another.locator(f"#j-{job.id}")).to_be_visible()
     expect(page.locator(f"#j-{job.id}")).to_have_count(0)
     page.keyboard.press("f")
     expect(page.locator(f"#j-{job.id}")).to_be_visible()
@@ -250,6 +254,7 @@ def test_everything_can_be_done_without_script(site: LiveSite, open_page: OpenPa
 
 
 def test_a_form_of_another_site_is_refused(site: LiveSite, open_page: OpenPage) -> None:
+    site.ended("echo", queue="mine")
     page = open_page(site.url + "/queues")
     token = page.locator('meta[name="csrf"]').get_attribute("content")
     for headers, fields in (

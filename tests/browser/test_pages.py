@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from flux.domain.job import JobState
 from tests.browser.site import LiveSite
+from tests.browser.waiting import drawn, streams
 
 PAGES = ["/", "/jobs", "/queues", "/workers", "/schedules", "/?window=24h", "/?window=7d", "/jobs?state=dead"]
 XSS = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -32,16 +33,15 @@ def test_every_page_opens_and_is_quiet(site: LiveSite, open_page: OpenPage) -> N
         page.goto(site.url + path)
         expect(page.locator("h1")).not_to_be_empty()
         expect(page.locator("#live")).to_contain_text("ago")
-    # The stream has come, and its heartbeat is told.
-    page.wait_for_timeout(1200)
-    expect(page.locator("#live")).not_to_have_class("old")
+        drawn(page)
+        streams(page)
 
 
 def test_a_narrow_screen_needs_no_sideways_scrolling(site: LiveSite, open_page: OpenPage, full: str) -> None:
     page = open_page(site.url + "/", width=360)
     for path in [*PAGES, f"/jobs/{full}"]:
         page.goto(site.url + path)
-        page.wait_for_timeout(150)
+        drawn(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
 
@@ -60,10 +60,10 @@ def test_stored_text_stays_text(site: LiveSite, open_page: OpenPage, full: str) 
     page = open_page(f"{site.url}/jobs/{full}")
     expect(page.locator("#story")).to_contain_text(XSS[:40])
     expect(page.locator("#payload")).to_contain_text("<script>")
-    page.wait_for_timeout(700)  # the stream's own rendering has come too
+    streams(page)
     for path in ("/", "/jobs", "/jobs?q=" + "tag:%22%3Cscript%3E%22", f"/jobs/{full}"):
         page.goto(site.url + path)
-        page.wait_for_timeout(300)
+        streams(page)
         assert page.evaluate("document.querySelectorAll('main script, main img').length") == 0
         assert page.title() != "owned"
 
@@ -115,6 +115,7 @@ def test_a_live_page_follows_without_reload(site: LiveSite, open_page: OpenPage)
     job = site.put("slow")
     row = page.locator(f"#j-{job.id}")
     expect(row).to_contain_text("running")
+    assert page.evaluate("window.sameDocument")
     page.goto(f"{site.url}/jobs/{job.id}")
     expect(page.locator("#progress")).to_contain_text("counting")
     expect(page.locator("#logs li").nth(3)).to_contain_text("step 3")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+import re
+
+from playwright.sync_api import Page, expect
 
 
 def arrived(page: Page, url: str) -> None:
@@ -13,3 +15,13 @@ def arrived(page: Page, url: str) -> None:
     comes after every deferred script, whichever page it is.
     """
     page.wait_for_url(lambda now: now == url, wait_until="load")
+
+
+def streams(page: Page) -> None:
+    """Wait until a heartbeat of the page's stream has come: what the stream had to show then is shown."""
+    expect(page.locator("#live")).to_have_class(re.compile(r"\bfresh\b"))
+
+
+def drawn(page: Page) -> None:
+    """Wait until every chart of the page is drawn."""
+    expect(page.locator(".chart:not(:has(canvas))")).to_have_count(0)
