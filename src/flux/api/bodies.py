@@ -22,7 +22,7 @@ BATCH_BYTES = 64 << 20
 
 ACTION_BYTES = 64 << 10
 """The most bytes of a body that only says how to do something."""
-ACTION_PROBLEMS = (400, 413, 415, 422)
+ACTION_PROBLEMS = (400, 403, 413, 415, 422)
 """What may be wrong with one."""
 
 

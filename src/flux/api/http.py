@@ -114,7 +114,8 @@ class Call:
 
         Refused before it is read as a whole: 415 for another content type or none (a browser sends such a body for any
         page without asking first) and for a compressed one, 413 past ``limit`` bytes, whether the client announced
-        its length or not. 400 when it is not UTF-8. An empty body needs no content type.
+        its length or not. 400 when it is not UTF-8. An empty body needs no content type; a POST without one from a page
+        of another origin is refused with 403, for the same reason.
         """
         length: bytes | None = None
         typed = False
@@ -129,8 +130,10 @@ class Call:
                 _check_content_encoding(value)
         if length is not None and length.isdigit() and (len(length) > 15 or int(length) > limit):
             raise too_large(limit)
-        if not typed and length is not None and length.strip(b"0"):
-            raise _untyped()
+        if not typed:
+            if length is not None and length.strip(b"0"):
+                raise _untyped()
+            self._check_origin()
         message = await self.receive()
         body: bytes = message.get("body", b"")
         if body and not typed:
@@ -149,6 +152,26 @@ class Call:
             except UnicodeDecodeError as error:
                 raise Problem(400, f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
         return body
+
+    def _check_origin(self) -> None:
+        """Raise ``Problem`` 403 for a request that a browser sent for another origin's page without asking us first.
+
+        It asks first (CORS) for other methods and for JSON. Browsers say in ``Sec-Fetch-Site`` whose page it was, older
+        ones in ``Origin``; what is no browser says neither.
+        """
+        if self.scope["method"] != "POST":
+            return
+        site = self.header(b"sec-fetch-site")
+        origin = self.header(b"origin")
+        if site is not None:
+            foreign = site not in ("same-origin", "none")
+        else:
+            foreign = origin is not None and origin.partition("://")[2] != self.header(b"host")
+        if foreign:
+            raise Problem(
+                403,
+                "a page of another origin asked for this; with the Content-Type application/json it may be allowed to",
+            )
 
     async def left(self) -> None:
         """Return when the client is gone. What it still sends is thrown away."""

@@ -23,6 +23,7 @@ _PATHS = {
 
 _MEANINGS = {
     400: "The body is not JSON.",
+    403: "A page of another origin asked, and the browser had not asked first whether it may.",
     404: "There is no such thing.",
     409: "It contradicts what is stored.",
     413: "The body, or a payload in it, is too large.",

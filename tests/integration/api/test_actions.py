@@ -33,8 +33,8 @@ async def test_what_is_wrong_with_a_body_is_said(rest: Rest, path: str) -> None:
     problem(await post(path, content=b'{"by":', headers=JSON), 400)
     problem(await post(path, content=b"{}", headers={"content-type": "text/plain"}), 415)
     problem(await post(path, content=b"{}"), 415)
-    # Nothing was done: neither is paused.
-    assert (await rest.client.get(f"{API}/queues/mail")).json()["paused"] is False
+    # Nothing was done: neither is paused, and no setting has made the queue.
+    problem(await rest.client.get(f"{API}/queues/mail"), 404)
     assert (await rest.client.get(f"{API}/schedules/nightly")).json()["paused"] is False
     assert (await rest.client.get(JOBS, params={"state": "available"})).json()["jobs"] == []
 
@@ -44,6 +44,42 @@ async def test_an_empty_body_and_an_empty_object_are_the_same(rest: Rest, path: 
     expected = {404} if "workers" in path or path.endswith("retry") else {200, 201}
     assert (await rest.client.post(path)).status_code in expected
     assert (await rest.client.post(path, json={})).status_code in expected
+
+
+# What browsers send for a page of another origin that posts without a body: a form, fetch() and an older fetch().
+FORM = {"content-type": "application/x-www-form-urlencoded", "origin": "http://evil.example"}
+FETCH = {"sec-fetch-site": "cross-site", "origin": "http://evil.example"}
+NEIGHBOUR = {"sec-fetch-site": "same-site", "origin": "http://flux:3000"}
+OLDER = {"origin": "http://evil.example"}
+SANDBOX = {"origin": "null"}
+
+
+@pytest.mark.parametrize(
+    "path", [*ACTIONS, f"{JOBS}/cancel", f"{JOBS}/{'0' * 8}-0000-7000-8000-{'0' * 12}/rerun"]
+)
+async def test_a_page_of_another_origin_can_call_none(rest: Rest, path: str) -> None:
+    problem(await rest.client.post(path, headers=FORM), 415)
+    for headers in (FETCH, NEIGHBOUR, OLDER, SANDBOX):
+        problem(await rest.client.post(path, headers=headers), 403)
+    problem(await rest.client.get(f"{API}/queues/mail"), 404)
+    assert (await rest.client.get(f"{API}/schedules/nightly")).json()["paused"] is False
+    assert (await rest.client.get(JOBS, params={"state": "available"})).json()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec-fetch-site": "same-origin", "origin": "http://flux"},
+        {"sec-fetch-site": "none"},
+        {"origin": "http://flux"},
+        # The browser asked first, and whoever answers such questions allowed it.
+        {"content-type": "application/json", **FETCH},
+    ],
+)
+async def test_our_own_pages_and_programs_can(rest: Rest, headers: dict[str, str]) -> None:
+    answer = await rest.client.post(f"{API}/queues/mail/pause", headers=headers)
+    assert (answer.status_code, answer.json()["paused"]) == (200, True)
 
 
 async def test_who_paused_a_queue_is_kept(rest: Rest) -> None:

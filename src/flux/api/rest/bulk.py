@@ -68,7 +68,7 @@ def operations(api: Api) -> list[Operation]:
             handler=bulk.retry,
             body=Body(filters.BulkFilter, {"queue": "email", "error": "ConnectionError"}),
             replies={200: count},
-            problems=(400, 413, 415, 422),
+            problems=bodies.ACTION_PROBLEMS,
         ),
         Operation(
             method="POST",
@@ -80,6 +80,6 @@ def operations(api: Api) -> list[Operation]:
             handler=bulk.cancel,
             body=Body(filters.BulkFilter, {"tag": "welcome", "reason": "the campaign was withdrawn"}),
             replies={200: count},
-            problems=(400, 413, 415, 422),
+            problems=bodies.ACTION_PROBLEMS,
         ),
     ]

@@ -273,7 +273,7 @@ def operations(api: Api) -> list[Operation]:
             replies={
                 201: Reply("The copy.", JobOut, examples.JOB, headers={"Location": "Where the copy is."})
             },
-            problems=(400, 404, 409, 413, 415, 422, 429),
+            problems=(404, 409, 429, *bodies.ACTION_PROBLEMS),
         ),
         Operation(
             method="GET",
