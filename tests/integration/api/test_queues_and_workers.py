@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.integration.api.conftest import JOBS, Rest, echo, fields, problem
 
 QUEUES = "/api/v1/queues"
@@ -32,6 +34,26 @@ async def test_a_job_says_at_once_that_its_queue_was_paused_or_resumed(rest: Res
     assert await kind() != "paused"
     await rest.client.patch(f"{QUEUES}/mail", json={"paused": True})
     assert await kind() == "paused"
+
+
+async def test_a_queue_exists_by_a_job_or_a_setting(rest: Rest) -> None:
+    assert "nowhere" in problem(await rest.client.get(f"{QUEUES}/nowhere"), 404)["detail"]
+    job = await rest.enqueue(queue="by-a-job")  # which no scheduler has counted yet
+    assert (await rest.client.get(f"{QUEUES}/by-a-job")).json()["name"] == "by-a-job"
+    await rest.client.delete(f"{JOBS}/{job['id']}")
+    assert (await rest.client.get(f"{QUEUES}/by-a-job")).status_code == 200
+    await rest.client.patch(f"{QUEUES}/by-a-setting", json={"max_depth": 9})
+    assert (await rest.client.get(f"{QUEUES}/by-a-setting")).json()["max_depth"] == 9
+
+
+async def test_a_job_of_long_ago_waits_since_it_was_made(rest: Rest) -> None:
+    await rest.enqueue(queue="old", type="nobody", run_at="1970-01-01T00:00:00Z")
+    async with rest.running(echo):
+        waits = None
+        while waits is None:  # the scheduler samples each second
+            waits = (await rest.client.get(f"{QUEUES}/old")).json()["oldest_wait"]
+            await asyncio.sleep(0.05)
+    assert waits < 3600
 
 
 async def test_names_with_slashes(rest: Rest) -> None:

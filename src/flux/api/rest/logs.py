@@ -64,7 +64,7 @@ class LogsResource:
             return Stream(self._follow(job_id, after))
         lines = await self._jobs.logs(job_id, after, most)
         following = str(lines[-1][0]) if len(lines) == most else None
-        return Answer.json(LogPage([_out(*line) for line in lines], following))
+        return Answer.json(LogPage([log_out(*line) for line in lines], following))
 
     async def _follow(self, job_id: str, after: int) -> AsyncIterator[bytes]:
         yield sse.HELLO
@@ -83,7 +83,7 @@ class LogsResource:
                 if lines:
                     spoke, after = time.monotonic(), lines[-1][0]
                     yield b"".join(
-                        sse.event(encode(_out(*line)), name="log", id=str(line[0])) for line in lines
+                        sse.event(encode(log_out(*line)), name="log", id=str(line[0])) for line in lines
                     )
                 if len(lines) == _PAGE:
                     continue
@@ -98,7 +98,8 @@ class LogsResource:
                 yield sse.BEAT
 
 
-def _out(seq: int, attempt: int, line: LogLine) -> LogOut:
+def log_out(seq: int, attempt: int, line: LogLine) -> LogOut:
+    """A line as clients see it."""
     return LogOut(seq, attempt, instant(line.at), line.level, line.text)
 
 

@@ -67,7 +67,7 @@ class QueuesResource:
         views = await self._engine.queues.list()
         stats = await self._engine.statistics.get()
         now = await self._engine.store.now()
-        queues = [_out(view, stats.queues.get(view.settings.name), now) for view in views]
+        queues = [queue_out(view, stats.queues.get(view.settings.name), now) for view in views]
         return Answer.json(QueueList(queues))
 
     async def get(self, call: Call) -> Answer:
@@ -104,10 +104,11 @@ class QueuesResource:
     async def _answer(self, name: str) -> Answer:
         view = await self._engine.queues.get(name)
         stats = await self._engine.statistics.get()
-        return Answer.json(_out(view, stats.queues.get(name), await self._engine.store.now()))
+        return Answer.json(queue_out(view, stats.queues.get(name), await self._engine.store.now()))
 
 
-def _out(view: QueueView, group: Group | None, now: int) -> QueueOut:
+def queue_out(view: QueueView, group: Group | None, now: int) -> QueueOut:
+    """A queue as clients see it. ``group``: what of it ended within the last hour."""
     settings = view.settings
     return QueueOut(
         name=settings.name,
@@ -180,10 +181,10 @@ def operations(api: Api) -> list[Operation]:
             name="getQueue",
             group="Queues",
             summary="Read a queue",
-            about="A queue that nothing was ever put in is simply empty.",
+            about="A job makes its queue, and so does a setting; one that neither made is not found.",
             handler=queues.get,
             replies=reply,
-            problems=(422,),
+            problems=(404, 422),
         ),
         Operation(
             method="PATCH",

@@ -74,7 +74,7 @@ class SchedulesResource:
         self._check_payload(request.payload)
         view = await self._schedules.create(request)
         location = (b"location", f"{BASE}/schedules/{view.schedule.name}".encode())
-        return Answer.json(_out(view), 201, (location,))
+        return Answer.json(schedule_out(view), 201, (location,))
 
     async def list(self, call: Call) -> Answer:
         """``GET /schedules``."""
@@ -83,11 +83,11 @@ class SchedulesResource:
             raise Invalid.one("cursor", "is none that a list gave; begin without a cursor")
         views = await self._schedules.list(cursor, most)
         following = views[-1].schedule.name if len(views) == most else None
-        return Answer.json(ScheduleList([_out(view) for view in views], following))
+        return Answer.json(ScheduleList([schedule_out(view) for view in views], following))
 
     async def get(self, call: Call) -> Answer:
         """``GET /schedules/{name}``."""
-        return Answer.json(_out(await self._schedules.get(call.path["name"])))
+        return Answer.json(schedule_out(await self._schedules.get(call.path["name"])))
 
     async def change(self, call: Call) -> Answer:
         """``PATCH /schedules/{name}``."""
@@ -98,7 +98,7 @@ class SchedulesResource:
             raise Invalid.one("body", "changes nothing; give the fields to change")
         if "payload" in patch:
             self._check_payload(patch["payload"])
-        return Answer.json(_out(await self._schedules.update(call.path["name"], patch)))
+        return Answer.json(schedule_out(await self._schedules.update(call.path["name"], patch)))
 
     async def delete(self, call: Call) -> Answer:
         """``DELETE /schedules/{name}``."""
@@ -108,12 +108,12 @@ class SchedulesResource:
     async def pause(self, call: Call) -> Answer:
         """``POST /schedules/{name}/pause``."""
         note = (await bodies.read_action(call, PauseScheduleRequest)).note
-        return Answer.json(_out(await self._schedules.pause(call.path["name"], note)))
+        return Answer.json(schedule_out(await self._schedules.pause(call.path["name"], note)))
 
     async def resume(self, call: Call) -> Answer:
         """``POST /schedules/{name}/resume``."""
         await bodies.read_action(call, bodies.NoFields)
-        return Answer.json(_out(await self._schedules.resume(call.path["name"])))
+        return Answer.json(schedule_out(await self._schedules.resume(call.path["name"])))
 
     async def trigger(self, call: Call) -> Answer:
         """``POST /schedules/{name}/trigger``."""
@@ -129,7 +129,8 @@ class SchedulesResource:
             raise bodies.payload_too_large("payload", size, self._max_payload)
 
 
-def _out(view: ScheduleView) -> ScheduleOut:
+def schedule_out(view: ScheduleView) -> ScheduleOut:
+    """A schedule as clients see it."""
     schedule = view.schedule
     fields: dict[str, Any] = dict(view.request)
     fields["payload"] = msgspec.Raw(msgspec.json.encode(fields.get("payload", {})))

@@ -47,15 +47,16 @@ class WorkersResource:
 
     async def list(self, call: Call) -> Answer:
         """``GET /workers``."""
-        return Answer.json(WorkerList([_out(worker) for worker in await self._workers.list()]))
+        return Answer.json(WorkerList([worker_out(worker) for worker in await self._workers.list()]))
 
     async def drain(self, call: Call) -> Answer:
         """``POST /workers/{id}/drain``."""
         await bodies.read_action(call, bodies.NoFields)
-        return Answer.json(_out(await self._workers.drain(call.path["id"])))
+        return Answer.json(worker_out(await self._workers.drain(call.path["id"])))
 
 
-def _out(worker: WorkerView) -> WorkerOut:
+def worker_out(worker: WorkerView) -> WorkerOut:
+    """A worker as clients see it."""
     info = worker.info
     return WorkerOut(
         id=info.id,
