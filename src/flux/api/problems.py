@@ -78,6 +78,15 @@ class Refusal(msgspec.Struct, frozen=True):
 
 def refusal(error: Exception) -> Refusal:
     """The answer that an error deserves; what nobody foresaw is logged and answered without its inside."""
+    if (found := foreseen(error)) is not None:
+        return found
+    instance = f"urn:uuid:{uuid4()}"
+    logger.error("unexpected error %s", instance, exc_info=error)
+    return _refusal(500, "something went wrong here; the server's log names it", instance=instance)
+
+
+def foreseen(error: Exception) -> Refusal | None:
+    """The answer to an error that is somebody's to mend; None for one of our own."""
     match error:
         case Problem():
             return _refusal(error.status, error.detail, error.headers, error.errors)
@@ -93,9 +102,7 @@ def refusal(error: Exception) -> Refusal:
             return _refusal(503, str(error) or "the store is away", _retry_after(1))
         case DataRefused():
             return _refusal(422, f"the store cannot keep this: {error}")
-    instance = f"urn:uuid:{uuid4()}"
-    logger.error("unexpected error %s", instance, exc_info=error)
-    return _refusal(500, "something went wrong here; the server's log names it", instance=instance)
+    return None
 
 
 def _refusal(

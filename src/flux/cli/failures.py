@@ -1,4 +1,7 @@
-"""How a command fails: a line or two on stderr that help, an exit code, and no traceback unless it is asked for."""
+"""How a command fails: a line or two on stderr that help, an exit code, and no traceback unless it is asked for.
+
+With ``--json`` stderr has one problem document instead, as REST would answer it; stdout stays empty.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _SERVER = ("uvicorn", "httptools", "jinja2", "prometheus_client")
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def told(*, as_json: bool) -> Iterator[None]:
     """Say what went wrong and leave with its exit code. ``FLUX_DEBUG=1`` shows where it happened."""
     try:
         yield
@@ -45,8 +48,16 @@ def told() -> Iterator[None]:
     except Exception as error:
         if os.environ.get("FLUX_DEBUG", "").lower() not in ("", "0", "false", "no", "off"):
             raise
-        print(f"Error: {sentence(error)}", file=sys.stderr)
+        print(_problem(error) if as_json else f"Error: {sentence(error)}", file=sys.stderr)
         sys.exit(code_of(error))
+
+
+def _problem(error: Exception) -> str:
+    from flux.api.problems import Problem, foreseen, refusal
+
+    status = {ExitCode.USAGE: 400, ExitCode.UNREACHABLE: 503}.get(code_of(error), 500)
+    found = foreseen(error) or refusal(Problem(status, sentence(error)))
+    return found.body.decode()
 
 
 def code_of(error: BaseException) -> ExitCode:
@@ -55,6 +66,8 @@ def code_of(error: BaseException) -> ExitCode:
 
     if isinstance(error, CommandError):
         return error.code
+    if _usage(error) is not None:
+        return ExitCode.USAGE
     if isinstance(error, SettingsError | Invalid):
         return ExitCode.USAGE
     if isinstance(error, Unavailable):
@@ -62,8 +75,16 @@ def code_of(error: BaseException) -> ExitCode:
     return ExitCode.FAILED
 
 
+def _usage(error: BaseException) -> str | None:
+    """What was typed wrongly, in click's words. By its version typer brings click under one name or another."""
+    words = getattr(error, "format_message", None)
+    return None if words is None else str(words())
+
+
 def sentence(error: BaseException) -> str:
     """What happened, and what to do about it where that is known."""
+    if (usage := _usage(error)) is not None:
+        return usage
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(sentence(inner) for inner in error.exceptions)
     if isinstance(error, SchemaMismatch) and "migrate" not in str(error):

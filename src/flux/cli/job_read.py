@@ -8,15 +8,16 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from flux.api.rest.logs import LogOut, LogPage, log_out
 from flux.api.views import instant
 from flux.cli import filters
 from flux.cli.failures import ExitCode
 from flux.cli.options import JobId, Json
 from flux.cli.session import ask
 from flux.cli.terminal import print_fields, print_json, print_table, say, shorten, show_age, show_time
-from flux.cli.views import job_document, log_document
+from flux.cli.views import job_document
 from flux.domain.duration import format_duration
-from flux.domain.job import FINAL, WAITING, Attempt, Job, LogLine
+from flux.domain.job import FINAL, WAITING, Attempt, Job, JobState, LogLine
 from flux.engine.engine import Engine
 from flux.engine.ports import JobPage
 from flux.engine.waiting import waiting_for
@@ -51,7 +52,7 @@ def list_jobs(
             until = page.searched_until if page.searched_until is not None else until
             # A search stops at times with nothing found yet; then it is for the caller to go on.
             if at is None or len(found) >= limit or not page.jobs:
-                return JobPage(found, at, until), now, await _whys(engine, found, now) if as_json else {}
+                return JobPage(found, at, until), now, await _whys(engine, found)
 
     page, now, whys = ask(work)
     if as_json:
@@ -64,8 +65,8 @@ def list_jobs(
         )
         return
     print_table(
-        ("id", "type", "queue", "state", "attempt", "when", "error"),
-        [_row(job, now) for job in page.jobs],
+        ("id", "type", "queue", "state", "attempt", "when", "why"),
+        [_row(job, now, whys.get(job.id)) for job in page.jobs],
         "no jobs",
     )
     if page.searched_until is not None:
@@ -74,19 +75,23 @@ def list_jobs(
         say(f"more: --cursor {page.next_cursor}")
 
 
-def _row(job: Job, now: int) -> tuple[str, ...]:
+def _row(job: Job, now: int, why: dict[str, Any] | None) -> tuple[str, ...]:
     at = job.finished_at or job.started_at or job.run_at
-    error = shorten(f"{job.error.kind}: {job.error.message}") if job.error else ""
+    text = str(why["text"]) if why else ""
+    if job.error and job.state is not JobState.SUCCEEDED:
+        # What went wrong first: the wait is one for its next attempt.
+        text = "; ".join(filter(None, (shorten(f"{job.error.kind}: {job.error.message}"), text)))
     attempt = f"{job.attempt}/{job.attempt_limit}"
-    return (job.id, job.type, job.queue, str(job.state), attempt, show_age(at, now), error)
+    return (job.id, job.type, job.queue, str(job.state), attempt, show_age(at, now), text)
 
 
-async def _whys(engine: Engine, jobs: list[Job], now: int) -> dict[str, dict[str, Any] | None]:
+async def _whys(engine: Engine, jobs: list[Job]) -> dict[str, dict[str, Any] | None]:
     """What each waiting job waits for, by its id, with one look round for all of them."""
     if not any(job.state in WAITING for job in jobs):
         return {}
     queues = {view.settings.name: view for view in await engine.queues.list()}
     workers = await engine.workers.list()
+    now = await engine.store.now()
     return {
         job.id: waiting_for(job, queues.get(job.queue), workers, now) for job in jobs if job.state in WAITING
     }
@@ -108,10 +113,7 @@ def show(job_id: JobId, as_json: Json = False) -> None:
 
 async def why_waiting(engine: Engine, job: Job) -> dict[str, Any] | None:
     """What a job that has not begun waits for; None for others."""
-    if job.state not in WAITING:
-        return None
-    queue = await engine.queues.get(job.queue)
-    return waiting_for(job, queue, await engine.workers.list(), await engine.store.now())
+    return (await _whys(engine, [job])).get(job.id)
 
 
 def wait(
@@ -125,11 +127,16 @@ def wait(
     from flux.cli.job_enqueue import parse_wait
 
     seconds = None if timeout is None else parse_wait(timeout)
-    job = ask(lambda engine: finished(engine, job_id, seconds))
+
+    async def work(engine: Engine) -> tuple[Job, dict[str, Any] | None]:
+        job = await finished(engine, job_id, seconds)
+        return job, await why_waiting(engine, job)
+
+    job, why = ask(work)
     if as_json:
-        print_json(job_document(job))
+        print_json(job_document(job, why))
     else:
-        print_job(job)
+        print_job(job, why)
         if job.state not in FINAL:
             say(f"still {job.state} after {timeout}")
     if job.state != "succeeded":
@@ -153,7 +160,7 @@ def logs(
     as_json: Json = False,
 ) -> None:
     """Print the lines that a job's handler logged."""
-    document: list[dict[str, object]] = []
+    kept: list[LogOut] = []
 
     def tell(lines: list[tuple[int, int, LogLine]]) -> None:
         for sequence, attempt, line in lines:
@@ -161,9 +168,9 @@ def logs(
                 print(f"{instant(line.at)}  #{attempt}  {line.level.upper():<7}  {line.text}", flush=True)
             elif follow:
                 # What never ends cannot be one document: a line each.
-                print(msgspec.json.encode(log_document(sequence, attempt, line)).decode(), flush=True)
+                print(msgspec.json.encode(log_out(sequence, attempt, line)).decode(), flush=True)
             else:
-                document.append(log_document(sequence, attempt, line))
+                kept.append(log_out(sequence, attempt, line))
 
     async def work(engine: Engine) -> None:
         await engine.jobs.get(job_id)
@@ -180,7 +187,7 @@ def logs(
 
     ask(work)
     if as_json and not follow:
-        print_json({"logs": document})
+        print_json(LogPage(kept, None))
 
 
 def print_job(job: Job, why: dict[str, Any] | None = None) -> None:

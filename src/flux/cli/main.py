@@ -41,27 +41,28 @@ def run(argv: list[str] | None = None) -> NoReturn:
     if not args or args[0] in ("--help", "-h", "help"):
         print(_help())
         sys.exit(0)
+    as_json = "--json" in args
     if args[0] in ("--version", "-V"):
-        _version("--json" in args)
-    place = _COMMANDS.get(args[0])
-    if place is None:
-        _unknown(args[0])
-    if args[0] == "worker" and args[1:2] and args[1] in _WORKER_VERBS:
-        place = "flux.cli.workers"
+        _version(as_json)
     from flux.cli.failures import told
 
-    with told():
-        _load(place)(args=args[1:], prog_name=f"flux {args[0]}")
-    sys.exit(0)
+    with told(as_json=as_json):
+        place = _COMMANDS.get(args[0])
+        if place is None:
+            raise _unknown(args[0])
+        if args[0] == "worker" and args[1:2] and args[1] in _WORKER_VERBS:
+            place = "flux.cli.workers"
+        code = _load(place)(args=args[1:], prog_name=f"flux {args[0]}", standalone_mode=not as_json)
+    sys.exit(code)
 
 
-def _load(place: str) -> Callable[..., object]:
+def _load(place: str) -> Callable[..., int | None]:
     from importlib import import_module
 
     from typer.main import get_command
 
     module, _, attribute = place.partition(":")
-    command: Callable[..., object] = get_command(getattr(import_module(module), attribute or "app")).main
+    command: Callable[..., int | None] = get_command(getattr(import_module(module), attribute or "app")).main
     return command
 
 
@@ -86,11 +87,12 @@ def _version(json: bool) -> NoReturn:
     sys.exit(0)
 
 
-def _unknown(word: str) -> NoReturn:
+def _unknown(word: str) -> Exception:
     from difflib import get_close_matches
+
+    from flux.cli.failures import CommandError, ExitCode
 
     what = "an option" if word.startswith("-") else "a command"
     close = get_close_matches(word, _COMMANDS, n=1)
     hint = f"did you mean flux {close[0]}?" if close else "flux --help lists what there is"
-    print(f"Error: {word} is not {what} of flux; {hint}", file=sys.stderr)
-    sys.exit(2)
+    return CommandError(f"{word} is not {what} of flux; {hint}", ExitCode.USAGE)

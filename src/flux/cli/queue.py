@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import getpass
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 import typer
 
+from flux.api.rest.queues import QueueList, QueueOut, queue_out
 from flux.cli.failures import CommandError, ExitCode
 from flux.cli.options import Json
 from flux.cli.session import ask, submit
-from flux.cli.terminal import print_fields, print_json, print_table, show_age, show_time
-from flux.cli.views import queue_document, settings_document
+from flux.cli.terminal import plural, print_fields, print_json, print_table, show_age, show_time
 from flux.engine.engine import Engine
 from flux.engine.ports import QueueSettings, QueueView
 from flux.engine.queues import QueueChange
+from flux.engine.statistics import Group
 
 app = typer.Typer(help="Look at queues, pause and bound them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,12 +29,13 @@ _SHOWN = ("available", "running", "scheduled", "retrying", "blocked")
 def list_queues(as_json: Json = False) -> None:
     """List all queues with their depth (sampled each second by the scheduler)."""
 
-    async def work(engine: Engine) -> tuple[list[QueueView], int]:
-        return await engine.queues.list(), await engine.store.now()
+    async def work(engine: Engine) -> tuple[list[QueueView], dict[str, Group], int]:
+        stats = await engine.statistics.get()
+        return await engine.queues.list(), stats.queues, await engine.store.now()
 
-    views, now = ask(work)
+    views, groups, now = ask(work)
     if as_json:
-        print_json({"queues": [queue_document(view) for view in views]})
+        print_json(QueueList([queue_out(view, groups.get(view.settings.name), now) for view in views]))
         return
     rows = [
         (
@@ -51,12 +54,13 @@ def list_queues(as_json: Json = False) -> None:
 def show(name: Name, as_json: Json = False) -> None:
     """Show one queue."""
 
-    async def work(engine: Engine) -> tuple[QueueView, int]:
-        return await engine.queues.get(name), await engine.store.now()
+    async def work(engine: Engine) -> tuple[QueueView, QueueOut, int]:
+        view, now = await engine.queues.get(name), await engine.store.now()
+        return view, await _document(engine, view), now
 
-    view, now = ask(work)
+    view, document, now = ask(work)
     if as_json:
-        print_json(queue_document(view))
+        print_json(document)
         return
     settings = view.settings
     paused = f"paused {show_time(settings.paused_at)} by {settings.paused_by or 'somebody'}"
@@ -76,13 +80,13 @@ def show(name: Name, as_json: Json = False) -> None:
 @app.command()
 def pause(name: Name, as_json: Json = False) -> None:
     """Let no job of the queue start until it is resumed; running ones go on."""
-    _print(submit(lambda engine: engine.queues.pause(name, _who())), as_json)
+    _change(name, lambda engine: engine.queues.pause(name, _who()), as_json)
 
 
 @app.command()
 def resume(name: Name, as_json: Json = False) -> None:
     """Let the queue's jobs start again."""
-    _print(submit(lambda engine: engine.queues.resume(name, _who())), as_json)
+    _change(name, lambda engine: engine.queues.resume(name, _who()), as_json)
 
 
 @app.command("set")
@@ -103,7 +107,7 @@ def set_queue(
         change.paused = paused
     if max_depth is not None:
         change.max_depth = _depth(max_depth)
-    _print(submit(lambda engine: engine.queues.change(name, change)), as_json)
+    _change(name, lambda engine: engine.queues.change(name, change), as_json)
 
 
 def _depth(text: str) -> int | None:
@@ -114,16 +118,26 @@ def _depth(text: str) -> int | None:
     return int(text)
 
 
-def _print(settings: QueueSettings, as_json: bool) -> None:
+def _change(name: str, change: Callable[[Engine], Awaitable[QueueSettings]], as_json: bool) -> None:
+    async def work(engine: Engine) -> tuple[QueueSettings, QueueOut]:
+        settings = await change(engine)
+        return settings, await _document(engine, await engine.queues.get(name))
+
+    settings, document = submit(work)
     if as_json:
-        print_json(settings_document(settings))
+        print_json(document)
         return
     bound = (
         "no bound on its depth"
         if settings.max_depth is None
-        else f"at most {settings.max_depth} waiting jobs"
+        else f"at most {plural(settings.max_depth, 'waiting job')}"
     )
     print(f"{settings.name}  {'paused' if settings.paused else 'open'}, {bound}")
+
+
+async def _document(engine: Engine, view: QueueView) -> QueueOut:
+    stats = await engine.statistics.get()
+    return queue_out(view, stats.queues.get(view.settings.name), await engine.store.now())
 
 
 def _who() -> str:

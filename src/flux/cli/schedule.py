@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from flux.api.rest.schedules import ScheduleList, schedule_out
 from flux.cli.job_enqueue import headers_argument, json_argument, payload_argument
+from flux.cli.job_read import why_waiting
 from flux.cli.options import Json, Yes
 from flux.cli.session import ask, submit
 from flux.cli.terminal import confirm, print_fields, print_json, print_table, show_age, show_time
-from flux.cli.views import schedule_document
-from flux.domain.job import Inserted
+from flux.cli.views import job_document
+from flux.domain.job import Job
 from flux.engine.engine import Engine
 from flux.engine.schedule_request import parse_schedule
 from flux.engine.schedules import ScheduleView
@@ -40,7 +42,7 @@ def list_schedules(as_json: Json = False) -> None:
 
     views, now = ask(work)
     if as_json:
-        print_json({"schedules": [schedule_document(view) for view in views]})
+        print_json(ScheduleList([schedule_out(view) for view in views], None))
         return
     rows = [
         (
@@ -170,16 +172,21 @@ def resume(name: Name, as_json: Json = False) -> None:
 @app.command()
 def trigger(name: Name, as_json: Json = False) -> None:
     """Run its job once, now."""
-    inserted: Inserted = ask(lambda engine: engine.schedules.trigger(name))
+
+    async def work(engine: Engine) -> tuple[Job, dict[str, Any] | None]:
+        job = await engine.jobs.get((await engine.schedules.trigger(name)).id)
+        return job, await why_waiting(engine, job)
+
+    job, why = ask(work)
     if as_json:
-        print_json({"id": inserted.id, "state": inserted.state})
+        print_json(job_document(job, why))
     else:
-        print(f"{inserted.id}  {inserted.state}")
+        print(f"{job.id}  {job.state}")
 
 
 def _print(view: ScheduleView, as_json: bool) -> None:
     if as_json:
-        print_json(schedule_document(view))
+        print_json(schedule_out(view))
         return
     schedule = view.schedule
     latest = [f"{show_time(at)}  {state}  {job_id}" for at, job_id, state in view.latest or ()]

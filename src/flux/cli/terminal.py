@@ -10,7 +10,8 @@ from typing import Protocol
 import msgspec
 
 from flux.cli.failures import CommandError, ExitCode
-from flux.domain.duration import HOUR, MINUTE, SECOND, format_duration, format_instant
+from flux.domain.duration import HOUR, MINUTE, SECOND, format_duration
+from flux.engine.waiting import clock_time
 
 
 def print_json(document: object) -> None:
@@ -100,8 +101,8 @@ def progress(what: str, total: int | None) -> Iterator[Bar]:
 
 
 def show_time(us: int | None) -> str:
-    """An instant in UTC, to the second; empty for none."""
-    return "" if us is None else format_instant(us)[:19].replace("T", " ")
+    """An instant to the second, in the form that every option takes too; empty for none."""
+    return "" if us is None else clock_time(us)
 
 
 def show_age(us: int | None, now: int) -> str:

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
+from flux.api.rest.workers import WorkerList, worker_out
 from flux.cli.failures import CommandError, ExitCode
 from flux.cli.job_enqueue import parse_wait
 from flux.cli.options import Json
 from flux.cli.session import ask
 from flux.cli.terminal import print_json, print_table, shorten, show_age
-from flux.cli.views import worker_document
 from flux.engine.engine import Engine
 from flux.engine.ports import WorkerView
 
@@ -36,7 +36,7 @@ def list_workers(
     workers, now = ask(work)
     workers = [worker for worker in workers if worker.alive or everyone]
     if as_json:
-        print_json({"workers": [worker_document(worker) for worker in workers]})
+        print_json(WorkerList([worker_out(worker) for worker in workers]))
         return
     rows = [
         (
@@ -81,7 +81,7 @@ def drain(
 
     drained = ask(work)
     if as_json:
-        print_json({"workers": [worker_document(worker) for worker in drained]})
+        print_json(WorkerList([worker_out(worker) for worker in drained]))
         return
     for worker in drained:
         print(f"{worker.info.id}  {_state(worker)}")
@@ -100,4 +100,4 @@ async def _gone(engine: Engine, ids: list[str]) -> list[WorkerView]:
 def _state(worker: WorkerView) -> str:
     if not worker.alive:
         return "gone"
-    return "draining" if worker.draining else "alive"
+    return "draining" if worker.draining else "active"

@@ -318,8 +318,7 @@ def _unparked(note: str | None) -> str | None:
 
 
 def _name_for(request: JobRequest, job: NewJob) -> str:
-    """A name that says the type and is nobody else's: by the idempotency key, else by the job's id."""
-    unique = job.id
-    if request.idempotency_key is not None:
-        unique = blake2b(request.idempotency_key.encode(), digest_size=12).hexdigest()
-    return f"{request.type.replace('/', '-')[:60]}.{unique}"
+    """A name that says the type and is nobody else's: by the idempotency key, else by the job's id. Short enough to be
+    read and typed; should two ever be alike, the later request is refused."""
+    unique = job.id if request.idempotency_key is None else request.idempotency_key
+    return f"{request.type.replace('/', '-')[:60]}.{blake2b(unique.encode(), digest_size=6).hexdigest()}"

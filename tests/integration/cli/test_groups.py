@@ -26,7 +26,7 @@ def test_a_queue_is_paused_resumed_and_bounded(flux: Flux) -> None:
 def test_a_schedule_lives_and_dies(flux: Flux) -> None:
     made: Any = flux("schedule", "create", "nightly", "echo", "x=1", "--cron", "0 3 * * *", "--json").json
     assert (made["name"], made["type"], made["payload"]) == ("nightly", "echo", {"x": 1})
-    assert len(made["upcoming"]) == 5
+    assert len(made["next_fire_times"]) == 5
     assert flux("schedule", "create", "nightly", "echo", "--every", "5m").code == 1
     assert "nightly" in flux("schedule", "list").out
     assert flux("schedule", "pause", "nightly", "--note", "holidays", "--json").json["note"] == "holidays"
