@@ -1,35 +1,24 @@
-"""The Changes port: local commits wake at once, those of other processes by a poll of ``PRAGMA data_version``."""
+"""The Changes port: local commits wake at once, those of other processes as soon as the lookout sees them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
-import os
-import sqlite3
 import threading
 
 from flux.stores.sqlite.database import Database
-
-BUSY_POLL = 0.007
-IDLE_POLL = 0.05
-_LOOKS_A_STAT = 20
-"""Looks for each question whether the file is still the same one: at rest, once a second."""
-
-_BUSY_FOR = 1.0
-"""Seconds since the last change that still count as busy."""
+from flux.stores.sqlite.lookout import Lookout
 
 
 class SqliteChanges:
-    """Wake-ups for waiters of any event loop.
+    """Wake-ups for waiters of any event loop, each of which is woken once however many wait there.
 
-    A loop with waiters has one poller, however many they are; a loop without any has none. Inline databases have no
-    poller at all: what their hub tells is all there is, and other waits time out.
+    Inline databases have no lookout: what their hub tells is all there is, and other waits time out.
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
-        self._polls = not database.inline and not database.in_memory
+        watched = not database.inline and not database.in_memory
+        self._lookout = Lookout(database.path, self._changed) if watched else None
         self._lock = threading.Lock()
         self._version = 0
         self._rooms: dict[asyncio.AbstractEventLoop, _Room] = {}
@@ -44,8 +33,7 @@ class SqliteChanges:
         """See the port."""
         if self._version > seen or timeout <= 0 or self._closed:
             return self._version
-        loop = asyncio.get_running_loop()
-        room = self._enter(loop)
+        room = self._enter(asyncio.get_running_loop())
         try:
             # Between the look at the version above and the entry something may have been committed.
             if self._version <= seen:
@@ -53,18 +41,16 @@ class SqliteChanges:
                     async with asyncio.timeout(timeout):
                         await room.wait()
         finally:
-            self._leave(loop, room)
+            self._leave(room)
         return self._version
 
     async def close(self) -> None:
-        """Let every waiter go and end this loop's poller."""
+        """Let every waiter go and end the lookout."""
         self._unsubscribe()
         self._closed = True
         self._changed()
-        with self._lock:
-            rooms, self._rooms = self._rooms, {}
-        for room in rooms.values():
-            await room.close()
+        if self._lookout is not None:
+            self._lookout.close()
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> _Room:
         with self._lock:
@@ -72,18 +58,17 @@ class SqliteChanges:
             if room is None:
                 room = self._rooms[loop] = _Room(loop)
             room.waiters += 1
-        if self._polls and room.poller is None:
-            # In a context of its own: it works for all, whoever waited first.
-            room.poller = loop.create_task(
-                self._poll(room), name="flux-sqlite-changes", context=contextvars.Context()
-            )
+        if self._lookout is not None:
+            self._lookout.enter()
         return room
 
-    def _leave(self, loop: asyncio.AbstractEventLoop, room: _Room) -> None:
+    def _leave(self, room: _Room) -> None:
+        if self._lookout is not None:
+            self._lookout.leave()
         with self._lock:
             room.waiters -= 1
-            if room.waiters == 0 and room.poller is None:
-                self._rooms.pop(loop, None)
+            if room.waiters == 0:
+                del self._rooms[room.loop]
 
     def _changed(self) -> None:
         with self._lock:
@@ -92,28 +77,6 @@ class SqliteChanges:
         for room in rooms:
             room.wake()
 
-    async def _poll(self, room: _Room) -> None:
-        """Look for commits of others while anybody of this loop waits."""
-        watch = _Watch(self._database.path)
-        clock = room.loop.time
-        changed_at = clock()
-        try:
-            while True:
-                if watch.changed():
-                    changed_at = clock()
-                    self._changed()
-                busy = clock() - changed_at < _BUSY_FOR
-                await asyncio.sleep(BUSY_POLL if busy else IDLE_POLL)
-                if room.waiters == 0 and not busy:
-                    return
-        finally:
-            watch.close()
-            # No await between the look at the waiters and this: nobody of this loop can have come in between.
-            room.poller = None
-            with self._lock:
-                if room.waiters == 0:
-                    self._rooms.pop(room.loop, None)
-
 
 class _Room:
     """Those who wait in one event loop."""
@@ -121,8 +84,6 @@ class _Room:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.waiters = 0
-        self.poller: asyncio.Task[None] | None = None
-        self.closing = False
         self._bell: asyncio.Future[None] = loop.create_future()
         self._ringing = False
 
@@ -145,53 +106,3 @@ class _Room:
         bell, self._bell = self._bell, self.loop.create_future()
         if not bell.done():
             bell.set_result(None)
-
-    async def close(self) -> None:
-        """End the poller, when this is its loop."""
-        self.closing = True
-        poller = self.poller
-        if poller is None:
-            return
-        if self.loop is asyncio.get_running_loop():
-            poller.cancel()
-            await asyncio.gather(poller, return_exceptions=True)
-        elif not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(poller.cancel)
-
-
-class _Watch:
-    """A connection that only asks whether others have committed since the last time (9 µs)."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._seen: int | None = None
-        self._looks = 0
-
-    def changed(self) -> bool:
-        """Whether the file was committed to. A file that cannot be read has not changed: waits time out then."""
-        try:
-            self._looks += 1
-            if self._looks % _LOOKS_A_STAT == 0 and self._connection is not None:
-                status = os.stat(self._path)
-                if (status.st_dev, status.st_ino) != self._file:
-                    self.close()
-            if self._connection is None:
-                status = os.stat(self._path)
-                self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=0.0)
-                self._file = (status.st_dev, status.st_ino)
-                self._seen = None
-            version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        except (OSError, sqlite3.Error):
-            self.close()
-            return False
-        seen, self._seen = self._seen, version
-        # The first look says nothing of what came before it, so it counts as a change.
-        return seen != version
-
-    def close(self) -> None:
-        """Give the connection back."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
