@@ -29,7 +29,7 @@ if [ "$(id -u)" -ne 0 ]; then
     if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
         as_root=(sudo -n)
     else
-        echo "servers: run 'sudo apt-get install -y --no-install-recommends ${packages[*]}' once" >&2
+        echo "servers: run 'sudo scripts/install-servers.sh' once" >&2
         exit 1
     fi
 fi
@@ -45,16 +45,15 @@ clean() {
     for file in "${made[@]}"; do "${as_root[@]}" rm -f "$file"; done
 }
 trap clean EXIT
-make_file() {
-    if ! [ -e "$1" ]; then
-        "${as_root[@]}" install -D -m "$2" /dev/stdin "$1"
-        made+=("$1")
-    else
-        cat >/dev/null
-    fi
+make_file() {  # PATH MODE TEXT
+    [ -e "$1" ] && return
+    "${as_root[@]}" mkdir -p "$(dirname "$1")"
+    made+=("$1")
+    printf '%s\n' "$3" | "${as_root[@]}" tee "$1" >/dev/null
+    "${as_root[@]}" chmod "$2" "$1"
 }
-make_file "$no_cluster" 644 <<<'create_main_cluster = false'
-make_file "$no_services" 755 <<<$'#!/bin/sh\nexit 101'
+make_file "$no_cluster" 644 'create_main_cluster = false'
+make_file "$no_services" 755 $'#!/bin/sh\nexit 101'
 
 missing=()
 for package in "${packages[@]}"; do

@@ -74,7 +74,8 @@ def version_of(program: Path) -> tuple[int, ...]:
 
 
 def describe() -> str:
-    """One line that names every program found. Raises ``ProgramMissing`` with everything that is missing."""
+    """One line that names every program found. Raises ``ProgramMissing`` with everything that is missing, and no
+    advice: the install script asks."""
     found, missing = [], []
     for name, find in (("PostgreSQL", postgres_bin), ("Redis", redis_server), ("PgBouncer", pgbouncer)):
         try:
@@ -86,7 +87,7 @@ def describe() -> str:
         label = "Valkey" if program.name.startswith("valkey") else name
         found.append(f"{label} {_dotted(version_of(program))} ({path})")
     if missing:
-        raise ProgramMissing("; ".join([*missing, _INSTALL]))
+        raise ProgramMissing("; ".join(missing))
     return ", ".join(found)
 
 
