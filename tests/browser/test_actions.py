@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from flux.domain.job import JobState
 from flux.engine.jobs import ChangeRequest
 from tests.browser.site import LiveSite
-from tests.browser.waiting import arrived
+from tests.browser.waiting import arrived, unhurried
 
 OpenPage = Callable[..., Page]
 
@@ -157,6 +157,7 @@ def test_keys_move_open_select_retry_cancel(site: LiveSite, open_page: OpenPage)
 def test_keys_go_search_help_and_pause(site: LiveSite, open_page: OpenPage) -> None:
     site.ended("echo", queue="keyed")
     page = open_page(site.url + "/")
+    unhurried(page)
     for letter, path in (
         ("j", "/jobs"),
         ("q", "/queues"),

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from flux.domain.job import JobState
 from tests.browser.site import LiveSite
-from tests.browser.waiting import arrived
+from tests.browser.waiting import arrived, unhurried
 
 OpenPage = Callable[..., Page]
 
@@ -28,6 +28,7 @@ def test_it_works_under_a_path(tmp_path: Path, open_page: OpenPage, mount: bool)
         ):
             page.get_by_role("link", name=label, exact=True).click()
             arrived(page, site.url + path)
+        unhurried(page)
         page.keyboard.press("g")
         page.keyboard.press("j")
         arrived(page, site.url + "/jobs")
