@@ -86,11 +86,11 @@ async def test_a_retry_beside_its_own_held_thread_keeps_the_books(rig: Rig) -> N
 
     handler = Handler(type="t", call=call, mode=Mode.THREAD)
     async with rig.worker(handler, concurrency=2), rig.scheduler():
-        job = await rig.ended(await rig.submit("t", timeout="100ms", backoff=NOW))
+        job = await rig.ended(await rig.submit("t", timeout="2s", backoff=NOW))
         assert (job.state, job.result) == (JobState.SUCCEEDED, b"2")
         go.set()
         # Both slots are free again.
-        ids = [await rig.submit("t", timeout="10s") for _ in range(4)]
+        ids = [await rig.submit("t", timeout="60s") for _ in range(4)]
         for job_id in ids:
             assert (await rig.ended(job_id)).state is JobState.SUCCEEDED
 
@@ -138,7 +138,7 @@ async def test_a_chunk_that_cancels_itself_counts_its_attempts(rig: Rig) -> None
 async def test_a_cancelled_thread_still_has_its_deadline(rig: Rig) -> None:
     go = threading.Event()
     async with rig.worker(Handler(type="t", call=lambda _: go.wait(), mode=Mode.THREAD)):
-        job_id = await rig.submit("t", timeout="400ms", max_retries=0)
+        job_id = await rig.submit("t", timeout="4s", max_retries=0)
         await rig.in_state(job_id, JobState.RUNNING)
         await rig.engine.jobs.cancel(job_id)
         assert (await rig.ended(job_id)).state is JobState.CANCELLED
