@@ -196,6 +196,25 @@ async def test_a_file_that_was_taken_away_is_missed_and_found_again(database: Da
     assert await database.read(count) == 1
 
 
+async def test_the_heartbeat_puts_no_empty_file_where_the_database_is_missing(
+    database: Database, path: str
+) -> None:
+    await database.write(lambda c: c.execute("CREATE TABLE flux_migrations (a)").rowcount)
+    await database.write(add(1))
+    database.schema_seen()
+    heartbeat = database.another(inline=True)
+    await heartbeat.open()
+    os.rename(path, path + ".away")
+    await asyncio.sleep(LOOK)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"x\.db is missing"):
+            await heartbeat.write(add(2))
+    assert not os.path.exists(path)
+    os.rename(path + ".away", path)
+    assert await heartbeat.read(count) == 1, "what was accepted is still there"
+    await heartbeat.close()
+
+
 async def test_a_file_that_was_replaced_by_a_strange_one_is_refused(database: Database, path: str) -> None:
     database.schema_seen()
     for suffix in ("", "-wal", "-shm"):

@@ -76,7 +76,7 @@ class Database:
 
     def another(self, *, inline: bool | None = None) -> Database:
         """The same file once more, with connections of its own: for the heartbeat's thread."""
-        return Database(
+        twin = Database(
             self.path,
             namespace=self.namespace,
             clock=self._clock,
@@ -85,6 +85,12 @@ class Database:
             hub=self.hub,
             patience=self._patience,
         )
+        if self._in_use:
+            # Else it would put an empty file where a missing one was, for which SQLite deletes the log: the last
+            # accepted jobs. Only its links know: the trouble of the file is told once, by this one.
+            for link in (twin._writer, *twin._readers):
+                link.schema_seen()
+        return twin
 
     @property
     def in_memory(self) -> bool:
