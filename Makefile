@@ -24,7 +24,7 @@ CODE = $(wildcard src tests benchmarks examples scripts)
 # Settings come from the environment, .env, flux.toml; the servers, when none names one, from the last db-up.
 FLUX = $(BIN)/python -m scripts.servers run $(BIN)/flux
 
-.PHONY: help install dev browser servers test test-unit test-integration test-coverage lint format build bench clean \
+.PHONY: help install dev browser servers test test-unit test-integration test-coverage lint format build bench bench-peers clean \
 	db-up db-down db-migrate db-rollback db-reset db-create-migration \
 	run-api run-scheduler run-worker run-dashboard
 
@@ -129,6 +129,9 @@ build: install ## Build the wheel, then try it in an empty environment
 
 bench: install ## Measure, beside a peer (see benchmarks/)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: install ## Measure beside all peers, on PostgreSQL and Redis (ARGS='--only flux,pgqueuer --rounds 3')
+	$(BIN)/python -m benchmarks.peers $(ARGS)
 
 clean: ## Remove what was built and measured; .venv stays (rm -rf .venv for that)
 	rm -rf build dist htmlcov .coverage .coverage.* coverage.xml .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Sequence
 
 
-def describe() -> str:
-    """One line: processor, cores, Python, SQLite."""
+def describe(python: str = "") -> str:
+    """One line: processor, cores, system, Python (this one, unless another version is named), SQLite."""
     model = "unknown processor"
     try:
         with open("/proc/cpuinfo") as info:
@@ -19,7 +19,7 @@ def describe() -> str:
         pass
     return (
         f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+        f"Python {python or platform.python_version()}, SQLite {sqlite3.sqlite_version}"
     )
 
 
