@@ -69,7 +69,7 @@ class Dispatcher:
                 await asyncio.sleep(await patience.attempt(partial(self._refill, lane)))
 
     async def _compare(self, everything: bool) -> float:
-        """Compare lanes with the store. Poked, only those are asked whose jobs could start at once."""
+        """Compare lanes with the store; poked, only those that have less than they could hold."""
         if everything:
             await self._lanes.take_over()
         marked = await self._lanes.full()
@@ -77,6 +77,8 @@ class Dispatcher:
         for lane in lanes:
             if everything or lane not in self._published:
                 await self._mend(lane, marked.get(lane))
+            elif await self._lanes.length(lane) < self._lanes.width / 2:
+                await self._refill(lane)  # what said so was not heard
         waiting = set(lanes)
         self._published = {lane: id for lane, id in self._published.items() if lane in waiting}
         for lane in [lane for lane in marked if lane not in waiting]:

@@ -134,11 +134,15 @@ class Link:
     async def _guarded(self, call: Any, *arguments: Any) -> Any:
         if self.trouble is not None:
             raise Unavailable(self.trouble)
+        cancelled = cancellations()
         try:
-            return await call(*arguments)
+            answer = await call(*arguments)
         except TROUBLES as error:
             self._lost(error)
             raise Unavailable(_said(error)) from error
+        if cancellations() > cancelled:
+            raise asyncio.CancelledError
+        return answer
 
     async def _eval(self, script: str, arguments: tuple[str | int, ...]) -> Any:
         digest = self._digests.get(script)
@@ -206,6 +210,8 @@ class Link:
             delay = min(LAST_RETRY, delay * 2)
             try:
                 await self._check()
+                if cancellations():
+                    return
                 break
             except Unfit as error:
                 self.trouble = str(error)
@@ -219,6 +225,16 @@ class Link:
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def cancellations() -> int:
+    """How often the current task was cancelled.
+
+    redis-py swallows a cancellation that finds it looking whether a connection is still good: whoever calls it compares
+    before and after.
+    """
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _text(name: str) -> str:

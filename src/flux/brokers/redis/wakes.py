@@ -9,7 +9,7 @@ from typing import Final
 
 from redis.asyncio.client import PubSub
 
-from flux.brokers.redis.link import TROUBLES, Link
+from flux.brokers.redis.link import TROUBLES, Link, cancellations
 
 SILENCE: Final = 10.0
 """Seconds without a word after which the connection is asked whether it is still there."""
@@ -92,7 +92,7 @@ class Wakes:
             )
 
     async def _listen(self) -> None:
-        while True:
+        while not cancellations():
             while not self._link.up:
                 await self._link.change(LONG)
             self._pubsub = self._link.listener()
@@ -109,7 +109,7 @@ class Wakes:
 
     async def _hear(self, pubsub: PubSub) -> None:
         asked = False
-        while True:
+        while not cancellations():
             message = await pubsub.get_message(timeout=SILENCE)
             if message is None:
                 if asked:
