@@ -214,8 +214,15 @@ def _redis(raw: object) -> str:
 
 def _smtp(raw: object) -> str:
     url = _text(raw)
-    if not url.startswith(("smtp://", "smtps://")):
-        raise ValueError("is not a mail server; write it like smtp://user:password@host:25")
+    scheme, _, rest = url.partition("://")
+    address, _, option = rest.partition("?")
+    if scheme not in ("smtp", "smtps") or not address:
+        raise ValueError(
+            "is not a mail server; write it like smtp://user:password@host:25, smtp://host:587?starttls or smtps://host"
+        )
+    if option not in ("", "starttls"):
+        # A slip here would send the password as it is.
+        raise ValueError(f"has the option {option[:50]!r}; the only one is ?starttls")
     return url
 
 

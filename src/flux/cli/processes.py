@@ -56,6 +56,9 @@ async def _keep(child: Child, wish: Wish) -> int:
         if code == ExitCode.USAGE:
             wish.stop.set()
         if wish.stop.is_set():
+            if code == -signal.SIGTERM:
+                # It was being started, or starting anew, and could not hear the signal yet: it held nothing.
+                return 0
             return abs(code) if code in (0, ExitCode.USAGE) or wish.now.is_set() else _late(child, code)
         if code == 0:
             return 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flux.cli.children import Child
 from flux.cli.failures import ExitCode
-from flux.cli.signals import Wish
+from flux.cli.signals import IMMEDIATE, Wish
 from flux.cli.terminal import say
 
 SETTLED = 5.0
@@ -71,8 +71,13 @@ async def _end(child: Child, ended: asyncio.Task[int], wish: Wish, patience: flo
     now = asyncio.create_task(wish.now.wait())
     await asyncio.wait([ended, now], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
     now.cancel()
-    # A second one is "at once"; the last word is SIGKILL.
-    return ended.result() if ended.done() else await child.end(5.0)
+    if not ended.done():
+        # A second one is "at once"; the last word is SIGKILL.
+        await child.end(5.0)
+    if wish.now.is_set() and wish.signal is not None:
+        # The child was told by SIGTERM, whatever this process heard.
+        return IMMEDIATE + wish.signal
+    return await ended
 
 
 async def _next(changes: AsyncIterator[str]) -> str:

@@ -16,7 +16,7 @@ from flux.cli.exits import Exit, leave
 from flux.cli.failures import CommandError, ExitCode
 from flux.cli.parts import SchedulerPart, ServerPart, WorkerPart
 from flux.cli.runtime import LAST_CHANCE, Part, run_loop, run_parts
-from flux.cli.signals import Wish
+from flux.cli.signals import IMMEDIATE, Wish
 from flux.config import Settings, build_engine
 from flux.engine.engine import Engine
 from flux.engine.worker_options import Left
@@ -29,9 +29,6 @@ logger = logging.getLogger("flux.runtime")
 
 EVERYTHING = ("worker", "scheduler", "dashboard", "api")
 """All parts, in the order in which they stop."""
-
-IMMEDIATE = 128
-"""Added to the signal's number: the exit code of a process that was told twice to leave."""
 
 AT_ONCE = 0.9
 """Seconds that a process has to hand back what it holds when it is told twice to leave."""

@@ -14,6 +14,9 @@ from flux.cli.terminal import say
 PARENT_FD = "_FLUX_PARENT_FD"
 """A child's end of a pipe whose other end its supervisor holds: it ends with the supervisor, however that dies."""
 
+IMMEDIATE = 128
+"""Added to the signal's number: the exit code of a process that was told twice to leave."""
+
 
 class Wish:
     """What was asked of this process so far."""
