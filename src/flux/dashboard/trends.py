@@ -12,7 +12,10 @@ __all__ = ["WINDOWS", "Chart", "charts_of", "rates_by_queue"]
 
 
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
-    """One chart: seconds since the epoch and a series of values each. ``words`` says the same without a picture."""
+    """One chart: seconds since the epoch and a series of values each. ``words`` says the same without a picture.
+
+    The unit ``s`` is written with each value, as µs, ms, s, min or h; others are said once, beside the title.
+    """
 
     id: str
     title: str
@@ -25,6 +28,11 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     def json(self) -> str:
         """What the script draws."""
         return msgspec.json.encode({"unit": self.unit, "at": self.at, "series": self.series}).decode()
+
+    @property
+    def heading(self) -> str:
+        """The title with the unit, where the values do not have it."""
+        return self.title if self.unit == "s" else f"{self.title}, {self.unit}"
 
     @property
     def empty(self) -> bool:
@@ -71,7 +79,7 @@ def charts_of(statistics: Statistics) -> list[Chart]:
 
     return [
         Chart(
-            id="ended", title="Jobs ended", unit="/min", at=at,
+            id="ended", title="Jobs ended", unit="per minute", at=at,
             series=[Series("succeeded", "good", rate("succeeded")), Series("dead", "bad", rate("dead"))],
         ),
         Chart(
@@ -79,7 +87,7 @@ def charts_of(statistics: Statistics) -> list[Chart]:
             series=[Series("p50", "ready", wait("p50")), Series("p95", "again", wait("p95"))],
         ),
         Chart(
-            id="depth", title="Depth", unit="jobs", at=at,
+            id="depth", title="Depth", unit="in jobs", at=at,
             series=[
                 Series("available", "ready", _carried(points, ("available",))),
                 Series("running", "run", _carried(points, ("running",))),
