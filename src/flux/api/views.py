@@ -27,7 +27,10 @@ class AttemptOut(msgspec.Struct, frozen=True):
 
 
 class JobOut(msgspec.Struct):
-    """A job as clients see it. What a list leaves out is absent; what a job does not have is null."""
+    """A job as clients see it. What a list leaves out is absent; what a job does not have is null.
+
+    ``cancel_requested``: it runs and was asked to stop. False once it has ended, however that was.
+    """
 
     id: str
     type: str

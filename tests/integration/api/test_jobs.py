@@ -7,7 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from tests.integration.api.conftest import JOBS, Rest, echo, fail, fields, problem
+from flux.engine.context import Context
+from tests.integration.api.conftest import JOBS, Rest, echo, fail, fields, handler, problem
 
 OUT = {
     "id",
@@ -277,3 +278,19 @@ async def test_head_is_get_without_a_body(rest: Rest) -> None:
     head = await rest.client.head(f"{JOBS}/{job['id']}")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == full.headers["content-length"]
+
+
+async def test_a_request_to_cancel_ends_with_the_job(rest: Rest) -> None:
+    begun = asyncio.Event()
+
+    async def waits(context: Context) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with rest.running(handler("waits", waits)):
+        job = await rest.enqueue(type="waits")
+        await begun.wait()
+        asked = (await rest.client.delete(f"{JOBS}/{job['id']}")).json()
+        ended = await rest.final(job["id"])
+    assert (asked["state"], asked["cancel_requested"]) == ("running", True)
+    assert (ended["state"], ended["cancel_requested"]) == ("cancelled", False)
