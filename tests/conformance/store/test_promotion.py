@@ -176,7 +176,7 @@ async def test_a_worker_of_another_queue_does_not_count(lab: Lab, store: Store) 
 
 
 async def test_a_queue_whose_name_has_colons_is_served_by_its_whole_name(lab: Lab, store: Store) -> None:
-    await lab.worker("w1", types=("t",), queues="tenant:acme,eu:mail:5")
+    await lab.worker("w1", types=("t",), queues="tenant:acme:*,eu:mail:5")
     await lab.add("t", queue="tenant:acme")
     await lab.add("t", queue="eu:mail")
     assert await store.duties.waiting_types() == []
