@@ -37,6 +37,10 @@ class Conflict(FluxError):
     """The request contradicts what is stored: a job that already runs, a key used for another request."""
 
 
+class KeyTaken(Conflict):
+    """The idempotency key stands for another request already."""
+
+
 class TooDeep(FluxError):
     """The queue has reached its maximum depth; ``retry_after`` (microseconds) says when to try again."""
 

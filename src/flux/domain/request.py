@@ -99,10 +99,6 @@ def validate(request: JobRequest, job_id: str, bounds: Bounds = DEFAULT_BOUNDS, 
         found.add("idempotency_ttl", "needs an idempotency_key")
     if request.unique is not None:
         _unique(request.unique, job, found)
-    if request.cron is not None and request.unique is not None:
-        found.add(
-            "unique", "a schedule's occurrences are unique by fire time: cron and unique exclude each other"
-        )
     if request.cron is None:
         for name in ("timezone", "schedule"):
             if getattr(request, name) is not None:

@@ -77,7 +77,7 @@ class JobService:
         job = self._enqueuer.prepare(request)
         if request.cron is not None:
             occurrence, how = await self._schedules.from_job(request, job)
-            return Submitted(await self.get(occurrence), how)
+            return Submitted(_under_key(await self.get(occurrence), request, how), how)
         (inserted,) = await self._enqueuer.insert([job])
         stored = None if inserted.how == "created" else await self._store.queries.get(inserted.id)
         # A key may be held longer than its job is kept: then what is known of that is what was asked for, and its end.
@@ -182,6 +182,14 @@ def _check(job_id: str, changed: Changed, verb: str) -> None:
         raise NotFound(f"there is no job {job_id}")
     if not changed.done:
         raise Conflict(changed.why or f"job {job_id} is {changed.state} and cannot be {verb}")
+
+
+def _under_key(occurrence: Job, request: JobRequest, how: str) -> Job:
+    """The answer to a request whose key stands for a schedule: it shows the key, whichever occurrence it is."""
+    if how == "replayed":
+        key = request.idempotency_key or occurrence.options.idempotency_key
+        occurrence.options = msgspec.structs.replace(occurrence.options, idempotency_key=key)
+    return occurrence
 
 
 def as_job(job: NewJob, inserted: Inserted) -> Job:

@@ -18,6 +18,7 @@ from flux.domain.job import (
     Attempt,
     AttemptOutcome,
     ClaimedJob,
+    Idempotency,
     Inserted,
     Job,
     JobState,
@@ -351,12 +352,19 @@ class Schedule(msgspec.Struct, kw_only=True):
 class Schedules(Protocol):
     """Rules and their pending occurrences, which change together."""
 
-    async def put(self, schedule: Schedule, pending: NewJob | None, expect: int | None) -> Schedule:
+    async def put(
+        self, schedule: Schedule, pending: NewJob | None, expect: int | None, key: Idempotency | None = None
+    ) -> Schedule:
         """Create or replace by name, and replace its pending occurrence, in one transaction.
 
         ``expect`` is the version it must have (0: must not exist yet; None: whatever); else ``Conflict``. When an
         occurrence for the same fire time already exists nothing is added: two processes never make it twice. The answer
         has no ``next_job_id`` then.
+
+        ``key`` is asked first, and held in the same transaction, under the schedule's id in place of a job's: for its
+        ttl, at most until the schedule is deleted. Does it stand for this request already, nothing changes and the
+        schedule that it stands for is answered (its id is not that of ``schedule``); for another, a job's or a
+        schedule's: ``KeyTaken``. Looking for jobs by the key finds the pending occurrence.
         """
         ...
 

@@ -9,14 +9,14 @@ from random import Random
 
 import msgspec
 
-from flux.domain.errors import Conflict, FieldError, Invalid, NotFound
+from flux.domain.errors import Conflict, FieldError, Invalid, KeyTaken, NotFound
 from flux.domain.ids import IdSource
 from flux.domain.job import Inserted, NewJob
 from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest
 from flux.domain.schedule import Once, ScheduleSpec
 from flux.engine.enqueue import Enqueuer
 from flux.engine.occurrences import first_occurrence, job_of, occurrence_of, read_spec
-from flux.engine.ports import PARKED, Schedule, Store
+from flux.engine.ports import PARKED, JobFilter, Schedule, Store
 from flux.engine.schedule_request import (
     JOB_FIELDS,
     ScheduleRequest,
@@ -131,11 +131,12 @@ class ScheduleService:
         return inserted
 
     async def from_job(self, request: JobRequest, job: NewJob) -> tuple[str, str]:
-        """Make the schedule that a job with ``cron`` asks for: (id of its next occurrence, created or replayed).
+        """Make the schedule that a job with ``cron`` asks for: (id of its next occurrence, how as of ``Inserted``).
 
         ``job`` is the request, validated. Its start (``delay``, ``run_at``) bounds the first occurrence and its
-        ``expires_at`` the last one. An idempotency key gives the schedule its name, so that the same request again
-        finds it. Raises ``Invalid``, ``Conflict``.
+        ``expires_at`` the last one. An idempotency key stands for the schedule as it was asked for, whatever became of
+        it since. ``unique`` is said of the rule and not of its occurrences: unless it has a name, the schedule is named
+        by what must be unique, and stands for all alike until it is deleted. Raises ``Invalid``, ``Conflict``.
         """
         start_at = job.run_at
         if job.delay:
@@ -154,22 +155,21 @@ class ScheduleService:
             ) from None
         spec = msgspec.structs.replace(spec, start_at=start_at, end_at=job.expires_at)
         await self._will_fire(spec)
-        how = "created"
+        wanted, how = self._new(spec, None), "created"
         try:
-            schedule = await self._put(self._new(spec, None), 0)
+            schedule = await self._put(wanted, 0, job)
+            if schedule.id != wanted.id:
+                how = "replayed"
+        except KeyTaken:
+            raise
         except Conflict:
             schedule = await self._find(spec.name)
-            how = "replayed"
-            there = read_spec(schedule)
-            if request.delay is not None:  # counted from each request's own time
-                there = msgspec.structs.replace(there, start_at=spec.start_at)
-            if msgspec.structs.replace(there, paused=False) != spec:
-                raise Conflict(f"the schedule {spec.name!r} already stands for another request") from None
-        if schedule.next_job_id is not None:
-            return schedule.next_job_id, how
-        for _, job_id, _ in await self._store.schedules.occurrences(schedule.id, 1):
-            return job_id, how
-        raise Conflict(f"the schedule {spec.name!r} is there already and has no occurrence to answer with")
+            if job.unique is not None and request.schedule is None:
+                how = "duplicate"
+            else:
+                how = "replayed"
+                _check_alike(schedule, spec, request)
+        return await self._occurrence(schedule), how
 
     async def reconcile(self, declared: Sequence[ScheduleRequest], types: Collection[str] = ()) -> None:
         """Make the stored schedules those that code declares; any number of workers may do it at once.
@@ -235,11 +235,16 @@ class ScheduleService:
                 continue
         raise Conflict(f"the schedule {name!r} is changed by others all the time; try again")
 
-    async def _put(self, schedule: Schedule, expect: int) -> Schedule:
-        """Store it with the occurrence it waits for."""
+    async def _put(self, schedule: Schedule, expect: int, asked: NewJob | None = None) -> Schedule:
+        """Store it with the occurrence it waits for. ``asked`` is the job with ``cron`` that asks for it: its
+        idempotency key may answer with another schedule, and its first occurrence shows its keys."""
         pending = first_occurrence(schedule, await self._store.now(), self._ids, self._random)
-        stored = await self._store.schedules.put(schedule, pending, expect)
-        if pending is None or stored.next_job_id is not None:
+        key = None if asked is None else asked.idempotency
+        if asked is not None and pending is not None:
+            shown = {name: getattr(asked.options, name) for name in ("idempotency_key", "unique")}
+            pending.options = msgspec.structs.replace(pending.options, **shown)
+        stored = await self._store.schedules.put(schedule, pending, expect, key)
+        if pending is None or stored.next_job_id is not None or stored.id != schedule.id:
             return stored
         # The fire time came between our look at the clock and the commit, and was taken up; or the clock was set back
         # and many were. Wait for the next that is free. Should that be taken meanwhile, promotion goes on from it.
@@ -251,6 +256,18 @@ class ScheduleService:
             free = spec.next_after(free)
         pending = None if free is None else occurrence_of(spec, stored.id, free, self._ids, self._random)
         return await self._store.schedules.put(stored, pending, stored.version)
+
+    async def _occurrence(self, schedule: Schedule) -> str:
+        """The job to answer with: the one that waits, else the newest that there is."""
+        if schedule.next_job_id is not None:
+            return schedule.next_job_id
+        page = await self._store.queries.list(JobFilter(schedule_id=schedule.id), 1, None, False)
+        for job in page.jobs:
+            return job.id
+        paused = " and paused" if schedule.paused else ""
+        raise Conflict(
+            f"the schedule {schedule.name!r} is there already{paused}, and none of its jobs is kept"
+        )
 
     def _new(self, spec: ScheduleSpec, note: str | None) -> Schedule:
         return Schedule(
@@ -317,8 +334,21 @@ def _unparked(note: str | None) -> str | None:
     return note.partition("\n")[2] or None if note is not None and _is_parked(note) else note
 
 
+def _check_alike(schedule: Schedule, spec: ScheduleSpec, request: JobRequest) -> None:
+    """Raise ``Conflict`` unless a schedule is what is asked for, but for a pause."""
+    there = read_spec(schedule)
+    if request.delay is not None:  # counted from each request's own time
+        there = msgspec.structs.replace(there, start_at=spec.start_at)
+    if msgspec.structs.replace(there, paused=False) != spec:
+        raise Conflict(f"the schedule {spec.name!r} already stands for another request") from None
+
+
 def _name_for(request: JobRequest, job: NewJob) -> str:
-    """A name that says the type and is nobody else's: by the idempotency key, else by the job's id. Short enough to be
+    """A name that says the type and is nobody else's: by what must be unique, else by the job's id. Short enough to be
     read and typed; should two ever be alike, the later request is refused."""
-    unique = job.id if request.idempotency_key is None else request.idempotency_key
-    return f"{request.type.replace('/', '-')[:60]}.{blake2b(unique.encode(), digest_size=6).hexdigest()}"
+    says, own = request.type.replace("/", "-")[:60], job.id
+    if job.unique is not None:
+        own = job.unique.key
+        if request.unique is not None and "type" not in request.unique.by:
+            says = "unique"  # whatever the type
+    return f"{says}.{blake2b(own.encode(), digest_size=6).hexdigest()}"

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from flux.domain.duration import HOUR, MINUTE, SECOND
-from flux.domain.errors import Conflict
-from flux.domain.job import JobState, NewJob, Options
-from flux.engine.ports import PARKED, Change, DueOccurrence, OccurrencePlan, Schedule, Store
+from flux.domain.errors import Conflict, KeyTaken
+from flux.domain.job import Idempotency, JobState, NewJob, Options
+from flux.engine.ports import PARKED, Change, DueOccurrence, OccurrencePlan, Retention, Schedule, Store
 from tests.conformance.store.lab import LONG, START, Lab, SteeredClock
 
 
@@ -141,6 +141,106 @@ async def test_a_change_that_expects_another_version_is_refused(lab: Lab, store:
     assert (kept.version, kept.spec, kept.next_job_id) == (1, b'{"every":60}', pending.id)
     assert await lab.every_id() == [pending.id]
     assert (await store.schedules.put(rule(), occurrence(lab, START + HOUR), 1)).version == 2
+
+
+# --- the key of a schedule ---------------------------------------------------------------------------------------
+
+KEY = Idempotency(key="k", fingerprint="f1")
+OTHER = Idempotency(key="k", fingerprint="f2")
+
+
+async def test_a_key_answers_with_the_schedule_that_it_stands_for(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    first = rule(id=lab.new_id())
+    pending = occurrence(lab, START + MINUTE)
+    put = await store.schedules.put(first, pending, 0, KEY)
+    clock.advance(SECOND)
+    again = await store.schedules.put(
+        rule("another", id=lab.new_id(), spec=b"{}"), occurrence(lab, START + HOUR), 0, KEY
+    )
+    assert again == put
+    assert await store.schedules.get("another") is None
+    assert await lab.every_id() == [pending.id]
+    assert await lab.every_id(key="k") == [pending.id]
+
+
+async def test_a_key_stands_for_a_schedule_that_was_changed_since(lab: Lab, store: Store) -> None:
+    first = rule(id=lab.new_id())
+    await store.schedules.put(first, occurrence(lab, START + MINUTE), 0, KEY)
+    changed = await store.schedules.put(rule(paused=True, spec=b"{}"), None, 1)
+    assert await store.schedules.put(rule(id=lab.new_id()), occurrence(lab, START + HOUR), 0, KEY) == changed
+
+
+async def test_a_key_of_another_request_is_taken(lab: Lab, store: Store) -> None:
+    await store.schedules.put(rule(id=lab.new_id()), None, 0, KEY)
+    with pytest.raises(KeyTaken):
+        await store.schedules.put(rule("another", id=lab.new_id()), occurrence(lab, START + HOUR), 0, OTHER)
+    [[refused]] = [await store.jobs.insert([[lab.job(idempotency=OTHER)]])]
+    assert isinstance(refused, KeyTaken)
+    assert "'k'" in str(refused)
+    assert await lab.every_id() == []
+    assert [each.name for each in await store.schedules.list(None, 10)] == ["nightly"]
+
+
+async def test_a_key_of_a_job_is_taken(lab: Lab, store: Store) -> None:
+    await lab.insert(lab.job(idempotency=KEY))
+    with pytest.raises(KeyTaken):
+        await store.schedules.put(rule(id=lab.new_id()), None, 0, OTHER)
+    assert await store.schedules.list(None, 10) == []
+
+
+async def test_a_refused_schedule_holds_no_key(lab: Lab, store: Store) -> None:
+    await store.schedules.put(rule(id=lab.new_id()), None, 0)
+    with pytest.raises(Conflict) as refused:
+        await store.schedules.put(rule(id=lab.new_id()), None, 0, KEY)
+    assert not isinstance(refused.value, KeyTaken)
+    assert (await store.schedules.put(rule("b", id=lab.new_id()), None, 0, OTHER)).name == "b"
+
+
+async def test_a_key_outlives_the_first_occurrence_and_goes_with_its_schedule(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    pending = occurrence(lab, START + MINUTE)
+    put = await store.schedules.put(rule(id=lab.new_id()), pending, 0, KEY)
+    await lab.worker(lease=LONG)
+    clock.advance(MINUTE)
+    await lab.promote(Planner(lab, following=()))
+    await lab.finish(await lab.claim_one(), JobState.SUCCEEDED)
+    clock.advance(HOUR)
+    await store.duties.prune(lab.epoch, Retention(succeeded=0, dead=0, cancelled=0, most=None), 100)
+    assert await lab.state(pending.id) is None
+    assert (await store.schedules.put(rule("b", id=lab.new_id()), None, 0, KEY)).id == put.id
+    assert await store.schedules.delete("nightly")
+    assert (await store.schedules.put(rule("b", id=lab.new_id()), None, 0, OTHER)).name == "b"
+
+
+async def test_a_key_of_a_schedule_is_free_after_its_time(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    short = Idempotency(key="k", fingerprint="f1", ttl=MINUTE)
+    first = await store.schedules.put(rule(id=lab.new_id()), None, 0, short)
+    clock.advance(MINUTE - 1)
+    assert (await store.schedules.put(rule("b", id=lab.new_id()), None, 0, short)).id == first.id
+    clock.advance(1)
+    assert (await store.schedules.put(rule("b", id=lab.new_id()), None, 0, short)).name == "b"
+    clock.advance(MINUTE)
+    await lab.insert(lab.job(idempotency=OTHER))
+
+
+async def test_one_request_of_two_processes_makes_one_schedule(lab: Lab) -> None:
+    handles = [lab.store, *[await lab.another() for _ in range(3)]]
+    put = await asyncio.gather(
+        *[
+            store.schedules.put(rule(f"n{index}", id=lab.new_id()), None, 0, KEY)
+            for index, store in enumerate(handles)
+        ]
+    )
+    assert len({schedule.id for schedule in put}) == 1
+    assert len(await lab.store.schedules.list(None, 10)) == 1
+
+
+# --- several processes --------------------------------------------------------------------------------------------
 
 
 async def test_two_processes_declare_one_schedule(lab: Lab) -> None:

@@ -70,7 +70,6 @@ async def test_what_is_no_json_is_malformed(rest: Rest, body: bytes) -> None:
         ({"type": "x", "unique": {"buy": []}}, {"unique.buy"}),
         ({"type": "x", "cron": "61 * * * *"}, {"cron"}),
         ({"type": "x", "timezone": "UTC"}, {"timezone"}),
-        ({"type": "x", "cron": "* * * * *", "unique": {"by": ["type"]}}, {"unique"}),
         ({"type": "x", "cron": "* * * * *", "schedule": "a b"}, {"schedule"}),
         ({"type": "x", "cron": "* * * * *", "timezone": "Mars/Base"}, {"timezone"}),
         ({"type": "x", "payload": "a\0b"}, {"payload"}),

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from flux.domain.errors import Conflict, DataRefused, FluxError
-from flux.domain.job import NO_OPTIONS, Inserted, JobState, NewJob
+from flux.domain.errors import DataRefused, FluxError, KeyTaken
+from flux.domain.job import NO_OPTIONS, Idempotency, Inserted, JobState, NewJob
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
 
@@ -99,6 +99,22 @@ class Inserter:
         self._store(connection, [self._row(mine, "scheduled")])
         return True
 
+    def holder(self, connection: sqlite3.Connection, key: Idempotency) -> str | None:
+        """The id for which a key stands already. Raises ``KeyTaken`` when that is of another request."""
+        for _, fingerprint, id, *_ in self._find(connection, "find_idempotency", [key.key], _find_keys):
+            if fingerprint != key.fingerprint:
+                raise _taken(key.key, id)
+            return str(id)
+        return None
+
+    def hold(self, connection: sqlite3.Connection, key: Idempotency, schedule_id: str) -> None:
+        """Let a key stand for a schedule. It needs a state of its own, having none of a job to show."""
+        row = (key.key, key.fingerprint, schedule_id, self._until(key), JobState.SCHEDULED, *[self._now] * 2)
+        SQL.many["hold_idempotency"].run(connection, (self._namespace,), [row])
+
+    def _until(self, key: Idempotency) -> int | None:
+        return None if key.ttl is None else self._now + key.ttl
+
     def _store(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
         # A job that has ended is in another table, which no constraint of this one sees.
         ended = one_value(
@@ -161,10 +177,7 @@ class Inserter:
             if wish is not None and wish.key in keys:
                 _, fingerprint, id, state, created_at, run_at = keys[wish.key]
                 if fingerprint != wish.fingerprint:
-                    at = f"jobs[{index}]: " if len(batch) > 1 else ""
-                    raise Conflict(
-                        f"{at}the idempotency key {wish.key!r} already stands for another request, that of job {id}."
-                    )
+                    raise _taken(wish.key, id, f"jobs[{index}]: " if len(batch) > 1 else "")
                 answers.append(Inserted(id, state, created_at, run_at, "replayed"))
                 continue
             unique = job.unique
@@ -191,8 +204,7 @@ class Inserter:
                 # A duplicate's key stands for the job that was there: the same request gets the same answer again.
                 known = (answer.id, answer.state, answer.created_at, answer.run_at)
                 keys[wish.key] = (wish.key, wish.fingerprint, *known)
-                expires_at = None if wish.ttl is None else self._now + wish.ttl
-                held.append((wish.key, wish.fingerprint, answer.id, expires_at, None, *known[2:]))
+                held.append((wish.key, wish.fingerprint, answer.id, self._until(wish), None, *known[2:]))
         shared = (self._namespace,)
         SQL.many["hold_idempotency"].run(connection, shared, held)
         SQL.many["hold_unique"].run(connection, shared, taken)
@@ -214,6 +226,10 @@ class Inserter:
         text = one_value(connection, SQL[statement], (self._namespace, json_text(keys), self._now))
         found: list[Any] = decode(text)
         return found
+
+
+def _taken(key: str, id: str, at: str = "") -> KeyTaken:
+    return KeyTaken(f"{at}the idempotency key {key!r} already stands for another request, that of {id}.")
 
 
 def has_keys(batches: Sequence[Sequence[NewJob]]) -> bool:

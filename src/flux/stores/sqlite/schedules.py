@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from flux.domain.errors import Conflict
-from flux.domain.job import NewJob
+from flux.domain.job import Idempotency, NewJob
 from flux.engine.ports import Schedule
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.editing import withdraw
@@ -27,18 +27,24 @@ class SqliteSchedules:
         self._database = database
         self._namespace = database.namespace
 
-    async def put(self, schedule: Schedule, pending: NewJob | None, expect: int | None) -> Schedule:
-        """Create or replace by name together with the pending occurrence. Raises ``Conflict``."""
+    async def put(
+        self, schedule: Schedule, pending: NewJob | None, expect: int | None, key: Idempotency | None = None
+    ) -> Schedule:
+        """Create or replace by name together with the pending occurrence. Raises ``Conflict``, ``KeyTaken``."""
 
         def work(connection: sqlite3.Connection) -> Schedule:
             now = self._database.now()
+            inserter = Inserter(self._namespace, now)
+            if key is not None and (holder := inserter.holder(connection, key)) is not None:
+                there = schedule_by_id(connection, self._namespace, holder)
+                if there is not None:
+                    return there
             old = _get(connection, self._namespace, schedule.name)
             version = 0 if old is None else old.version
             if expect is not None and expect != version:
                 if expect == 0:
                     raise Conflict(f"there is already a schedule {schedule.name!r}")
                 raise Conflict(f"the schedule {schedule.name!r} was changed by somebody else meanwhile")
-            inserter = Inserter(self._namespace, now)
             events = inserter.events
             new = msgspec.structs.replace(
                 schedule,
@@ -57,6 +63,8 @@ class SqliteSchedules:
                 new.next_fire_at = pending.options.fire_at
                 if inserter.occurrence(connection, new.id, pending):
                     new.next_job_id = pending.id
+            if key is not None:
+                inserter.hold(connection, key, new.id)
             _put(connection, self._namespace, new)
             events.other("schedule", new.name, _what_happened(old, new))
             events.write(connection)
@@ -99,7 +107,8 @@ class SqliteSchedules:
             events = EventLog(self._namespace, now)
             self._withdraw(connection, schedule.id, "schedule deleted", now, events)
             # Its id never comes back, so nothing is left for these rows to guard; the jobs stay.
-            connection.execute(_FREE_ALL, (self._namespace, schedule.id))
+            for statement in (_FREE_ALL, _FREE_KEYS):
+                connection.execute(statement, (self._namespace, schedule.id))
             connection.execute(_DELETE, (self._namespace, name))
             events.other("schedule", name, "deleted")
             events.write(connection)
@@ -192,6 +201,8 @@ _FREE_FIRE = """DELETE FROM occurrences
     WHERE namespace = ? AND schedule_id = ? AND fire_at = ? AND job_id = ?"""
 
 _FREE_ALL = "DELETE FROM occurrences WHERE namespace = ? AND schedule_id = ?"
+
+_FREE_KEYS = "DELETE FROM idempotency WHERE namespace = ? AND job_id = ?"
 
 # Not those that a person or a handler put back to `scheduled` after a first attempt: they have been taken up.
 _PENDING = """SELECT j.id, o.fire_at FROM live AS j INDEXED BY live_schedule

@@ -27,6 +27,11 @@ _LANE_CHUNK: Final = 64
 
 _ids = msgspec.json.Decoder(list[str])
 
+# The key of a schedule finds the occurrence that waits.
+_FIND_KEY: Final = """SELECT coalesce(s.next_job_id, i.job_id) FROM idempotency AS i
+    LEFT JOIN schedules AS s ON s.namespace = i.namespace AND s.id = i.job_id
+    WHERE i.namespace = ? AND i.key = ?"""
+
 
 class Found(msgspec.Struct):
     """Ids, newest first. ``floor``: the search stopped there, and what is older was not looked at."""
@@ -67,10 +72,7 @@ class Search:
         return Found(ids[: self._want], floor)
 
     def _find_key(self, key: str) -> bool:
-        row = self._connection.execute(
-            "SELECT job_id FROM idempotency WHERE namespace = ? AND key = ?",
-            (self._parameters["namespace"], key),
-        ).fetchone()
+        row = self._connection.execute(_FIND_KEY, (self._parameters["namespace"], key)).fetchone()
         if row is not None:
             self._parameters["key_id"] = row[0]
         return row is not None

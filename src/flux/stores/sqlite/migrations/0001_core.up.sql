@@ -79,6 +79,7 @@ CREATE INDEX done_schedule ON done (namespace, schedule_id, id) WHERE schedule_i
 CREATE INDEX done_workflow ON done (namespace, workflow_id, id) WHERE workflow_id IS NOT NULL;
 
 -- expires_at NULL: held as long as the job is kept. The last three answer a replay once the job itself is forgotten.
+-- The key of a schedule has the schedule's id in place of a job's: it goes with the schedule.
 CREATE TABLE idempotency (
     namespace   TEXT    NOT NULL,
     key         TEXT    NOT NULL,
