@@ -163,9 +163,9 @@ def operations(api: Api) -> list[Operation]:
             name="enqueueJob",
             group="Jobs",
             summary="Enqueue a job",
-            about="The answer is sent after the commit. With `cron` a schedule is made, which starts after the `delay`, and "
-            "its first occurrence is answered. `idempotency_key` and `unique` then stand for the schedule: asking again "
-            "is answered with its occurrence that waits (else its newest).",
+            about="The answer is sent after the commit. With `cron` a schedule is made, which starts after the "
+            "`delay`, and its first occurrence is answered. `idempotency_key` and `unique` then stand for the "
+            "schedule: asking again is answered with its occurrence that waits (else its newest).",
             handler=jobs.submit,
             query=(IDEMPOTENCY_KEY,),
             body=Body(JobRequest, examples.JOB_IN, about="Only `type` is required."),
