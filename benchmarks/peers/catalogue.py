@@ -40,7 +40,7 @@ def _flux(name: str, store: str, **environment: str) -> Peer:
         store=store,
         script="with_flux.py",
         needs=(FLUX,),
-        worker="1 process, asyncio" + (" (and `flux scheduler`)"),
+        worker="1 process, asyncio, 1,000 slots (and `flux scheduler`)",
         settings="`flux worker --concurrency 1000`; bulk: `enqueue_many`",
         environment=tuple(environment.items()),
     )
@@ -81,15 +81,15 @@ PEERS = (
         script="with_pgqueuer.py",
         needs=("pgqueuer[asyncpg]==1.6.0", "uvloop==0.23.0"),
         worker="1 process, asyncio, uvloop",
-        settings="`batch_size=500`, durable tables, one asyncpg connection; bulk: `enqueue` of lists",
+        settings="`batch_size=1000`, durable tables, one asyncpg connection; bulk: `enqueue` of lists",
     ),
     Peer(
         name="procrastinate",
         store="PostgreSQL",
         script="with_procrastinate.py",
         needs=("procrastinate==3.10.0", "psycopg[binary]==3.3.9", "uvloop==0.23.0"),
-        worker="1 process, asyncio, uvloop, 32 slots",
-        settings="`concurrency=32`, a pool of 32, LISTEN/NOTIFY; bulk: `batch_defer_async`",
+        worker="1 process, asyncio, uvloop, 100 slots",
+        settings="`concurrency=100`, a pool of 32, LISTEN/NOTIFY; bulk: `batch_defer_async`",
         share=5,
     ),
     Peer(
@@ -106,8 +106,8 @@ PEERS = (
         store="PostgreSQL",
         script="with_chancy.py",
         needs=("chancy==0.26.0", "psycopg[binary]==3.3.9", "uvloop==0.23.0"),
-        worker="1 process, asyncio, uvloop, 100 slots",
-        settings="the async executor, `concurrency=100`, `eager_polling`; bulk: `push_many`",
+        worker="1 process, asyncio, uvloop, 500 slots",
+        settings="the async executor, `concurrency=500`, `eager_polling`; bulk: `push_many`",
         share=5,
     ),
     Peer(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-PANEL, GAP, NAMES, ROW, HEAD, MARGIN = 300, 28, 140, 20, 34, 16
+PANEL, GAP, NAMES, ROW, HEAD, MARGIN = 300, 28, 150, 20, 34, 16
 OURS, THEIRS, INK, QUIET = "#0b6e4f", "#9aa5b1", "#1f2933", "#52606d"
 
 
@@ -23,7 +23,7 @@ class Bar:
 def draw(panels: dict[str, list[Bar]], titles: dict[str, str], caption: str) -> str:
     """A picture of all panels side by side, on a white ground of its own, so that dark pages show it too."""
     rows = max((len(bars) for bars in panels.values()), default=0)
-    lines = _wrapped(caption, 150)
+    lines = _wrapped(caption, 230)
     width = MARGIN * 2 + len(panels) * (NAMES + PANEL) + (len(panels) - 1) * GAP
     height = MARGIN * 2 + HEAD + rows * ROW + 14 + 14 * len(lines)
     parts = [

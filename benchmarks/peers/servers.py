@@ -60,7 +60,7 @@ class Servers:
     def _sql(self, database: str, *statements: str) -> None:
         flags = [flag for statement in statements for flag in ("-c", statement)]
         url = self._postgres.url_of(database)
-        command = [postgres_bin() / "psql", "-qX", "-v", "ON_ERROR_STOP=1", *flags, url]
+        command = [str(postgres_bin() / "psql"), "-qX", "-v", "ON_ERROR_STOP=1", *flags, url]
         subprocess.run(command, check=True, capture_output=True)
 
 

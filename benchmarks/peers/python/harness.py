@@ -191,15 +191,19 @@ async def _pace(peer: Peer, total: int) -> list[int]:
         await asyncio.sleep(random.uniform(0.02, 0.04))
         begun.append(time.monotonic_ns())
         await peer.insert_one(name(number))
-        while number == 0 and not _has_begun():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        if number == 0:
+            await _first_line()
     return begun
 
 
-def _has_begun() -> bool:
-    """Whether the worker is there: it has run a job."""
+async def _first_line() -> None:
+    """Until the worker is there: it has run a job."""
     lines = os.environ["BENCH_LINES"]
-    return os.path.exists(lines) and os.path.getsize(lines) > 0
+    for _ in range(6_000):
+        if os.path.exists(lines) and os.path.getsize(lines) > 0:
+            return
+        await asyncio.sleep(0.01)
+    raise SystemExit("no worker ran the first job within a minute")
 
 
 async def _watch(peer: Peer) -> int:

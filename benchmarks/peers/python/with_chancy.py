@@ -39,7 +39,7 @@ class WithChancy(Peer):
         async with _chancy() as chancy:
             await chancy.migrate()
             await chancy.declare(
-                Queue("default", concurrency=100, executor=Chancy.Executor.Async, eager_polling=True)
+                Queue("default", concurrency=500, executor=Chancy.Executor.Async, eager_polling=True)
             )
 
     async def insert(self, jobs: list[str]) -> None:

@@ -9,7 +9,7 @@ from pgqueuer import PgQueuer, Queries
 from pgqueuer.db import AsyncpgDriver
 from pgqueuer.models import Job
 
-BATCH = 500
+BATCH = 1_000
 
 
 class WithPgQueuer(Peer):

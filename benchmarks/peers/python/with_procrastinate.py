@@ -41,7 +41,7 @@ class WithProcrastinate(Peer):
 
     async def work(self) -> None:
         async with app.open_async():
-            await app.run_worker_async(concurrency=32, install_signal_handlers=False)
+            await app.run_worker_async(concurrency=100, install_signal_handlers=False)
 
 
 if __name__ == "__main__":
