@@ -92,7 +92,7 @@ class RedisBroker:
             await asyncio.wait(self._tasks)
         with suppress(Unavailable):
             if self._settlements:
-                await self._link.run("settle", *self._settlements.take())
+                await self._link.run("settle", self._width, *self._settlements.take())
             if self._seats:
                 await self._link.run("takeover", 0, *self._seats)
         await self._link.close()
@@ -201,7 +201,7 @@ class RedisBroker:
     async def _settle(self) -> None:
         # What Redis does not hear of is stale there: it comes once more, and is dropped then.
         with suppress(Unavailable):
-            await self._link.run("settle", *self._settlements.take())
+            await self._link.run("settle", self._width, *self._settlements.take())
 
     async def _return(self, asked: asyncio.Task[Offer]) -> None:
         with suppress(Unavailable):

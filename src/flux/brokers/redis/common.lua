@@ -83,12 +83,16 @@ local function offer(lane, hints)
   wake(queue, hints)
 end
 
-local function forget(lane, entries)
+-- A full lane that has come down to half of its most lets the dispatcher know.
+local function forget(lane, entries, most)
   local stream = stream_of(lane)
   with_all(entries, function(...)
     redis.call('XACK', stream, GROUP, ...)
     redis.call('XDEL', stream, ...)
   end)
+  if redis.call('HEXISTS', prefix .. 'full', lane) == 1 and redis.call('XLEN', stream) < most / 2 then
+    redis.call('PUBLISH', prefix .. 'poke', lane)
+  end
 end
 
 local function give_back(lane, entries)
@@ -109,9 +113,14 @@ local function give_back(lane, entries)
 end
 
 -- Triples from ARGV[first] on: lane, entries to forget, entries to give back.
-local function settle(first)
+local function settle(first, most)
   for at = first, #ARGV, 3 do
-    forget(ARGV[at], split(ARGV[at + 1]))
-    give_back(ARGV[at], split(ARGV[at + 2]))
+    local done, back = split(ARGV[at + 1]), split(ARGV[at + 2])
+    if #done > 0 then
+      forget(ARGV[at], done, most)
+    end
+    if #back > 0 then
+      give_back(ARGV[at], back)
+    end
   end
 end

@@ -75,6 +75,9 @@ class Link:
             await self._check()
         except TROUBLES as error:
             self._lost(error)
+        except BaseException:
+            await self.close()
+            raise
         else:
             self.trouble = None
 
@@ -180,7 +183,7 @@ class Link:
                 "them: set maxmemory-policy noeviction there, or give Flux a Redis of its own."
             )
         # A script that could write is refused where there is no memory or no right to.
-        await self._eval("settle", ())
+        await self._eval("settle", (0,))
 
     # --- trouble ---
 

@@ -5,7 +5,7 @@
 -- Answers quadruples: lane, 1 when these were given back once already, entries, job ids.
 local worker, left = ARGV[1], tonumber(ARGV[2])
 local lowest, every, fresh = ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'
-local most, was_waiting, to_wait = tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local was_waiting, to_wait = ARGV[7], ARGV[8]
 local bounds, named = {}, {}
 local last = 9 + 2 * tonumber(ARGV[9])
 for at = 10, last, 2 do
@@ -15,7 +15,7 @@ end
 if was_waiting ~= '' then
   redis.call('ZREM', prefix .. 'waiting', was_waiting)
 end
-settle(last + 1)
+settle(last + 1, tonumber(ARGV[6]))
 
 local answer = {}
 local any_back = not fresh and redis.call('EXISTS', prefix .. 'back') == 1
@@ -71,9 +71,6 @@ local function take(lane, count)
       deliver(lane, 0, found)
       taken = taken + #found
     end
-  end
-  if redis.call('HEXISTS', prefix .. 'full', lane) == 1 and redis.call('XLEN', stream) < most / 2 then
-    redis.call('PUBLISH', prefix .. 'poke', lane)
   end
   return taken
 end
