@@ -176,7 +176,7 @@ class Leases(Protocol):
         ...
 
     async def renew(self, worker_id: str, lease: int, busy: int) -> Renewal:
-        """Extend the lease; ``busy`` slots are shown. Raises ``LeaseLost`` when it has lapsed."""
+        """Extend the lease; ``busy`` is what the worker takes itself to run. Raises ``LeaseLost`` once it has lapsed."""
         ...
 
     async def orders(self, worker_id: str) -> Renewal:
@@ -448,7 +448,7 @@ class JobPage(msgspec.Struct):
 
 
 class WorkerView(msgspec.Struct, kw_only=True):
-    """A worker as people see it."""
+    """A worker as people see it. ``busy``: how many jobs run under it, counted as it was read."""
 
     info: WorkerInfo
     started_at: int

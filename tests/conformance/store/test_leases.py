@@ -27,11 +27,25 @@ async def test_a_renewal_extends_the_lease_from_now(lab: Lab, store: Store, cloc
     clock.advance(LEASE - SECOND)
     assert await store.leases.renew("w1", LEASE, 3) == Renewal()
     [view] = await store.queries.workers()
-    assert (view.busy, view.seen_at) == (3, START + LEASE - SECOND)
+    assert view.seen_at == START + LEASE - SECOND
     assert view.lease_until == START + 2 * LEASE - SECOND
     clock.advance(LEASE - 1)
     await lab.add()
     assert len(await lab.claim()) == 1
+
+
+async def test_what_runs_under_a_worker_is_counted_as_it_is_read(lab: Lab, store: Store) -> None:
+    await lab.worker("w1")
+    await lab.worker("w2")
+    await lab.add()
+    [first, second, third] = [await lab.running("w1"), await lab.running("w1"), await lab.running("w2")]
+    counts = {view.info.id: view.busy for view in await store.queries.workers()}
+    assert counts == {"w1": 2, "w2": 1}
+    await lab.finish(first, JobState.SUCCEEDED)
+    await lab.finish(second, JobState.RETRYING)
+    await store.jobs.cancel([third.id], None)  # which runs on until its worker has heard of it
+    counts = {view.info.id: view.busy for view in await store.queries.workers()}
+    assert counts == {"w1": 0, "w2": 1}
 
 
 async def test_a_lapsed_lease_cannot_be_renewed(lab: Lab, store: Store, clock: SteeredClock) -> None:
@@ -80,6 +94,9 @@ async def test_a_worker_is_asked_to_drain(lab: Lab, store: Store) -> None:
     assert not (await store.leases.renew("w2", LEASE, 0)).drain
     draining = {view.info.id: view.draining for view in await store.queries.workers()}
     assert draining == {"w1": True, "w2": False}
+    assert await store.queries.drain("w1")  # asked twice, it is told once
+    told = [(event.key, event.state) for event in await lab.all_events() if event.subject == "worker"]
+    assert told == [("w1", "alive"), ("w2", "alive"), ("w1", "draining")]
 
 
 async def test_only_a_living_worker_drains(lab: Lab, store: Store, clock: SteeredClock) -> None:

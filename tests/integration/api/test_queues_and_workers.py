@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
-from tests.integration.api.conftest import JOBS, Rest, echo, fields, problem
+from flux.engine.context import Context
+from tests.integration.api.conftest import JOBS, Rest, echo, fields, handler, problem
 
 QUEUES = "/api/v1/queues"
 
@@ -86,6 +88,33 @@ async def test_workers_are_seen_and_drained(rest: Rest) -> None:
         assert (seen["state"], seen["types"], seen["slots"]) == ("active", ["echo"], 10)
         answer = await rest.client.post(f"/api/v1/workers/{worker.id}/drain")
         assert (answer.status_code, answer.json()["state"]) == (200, "draining")
+
+
+async def test_what_is_busy_is_said_at_once(rest: Rest) -> None:
+    go = asyncio.Event()
+
+    async def wait(context: Context) -> None:
+        await go.wait()
+
+    async def slots(state: str) -> float:
+        text = (await rest.client.get("/metrics")).text
+        return float(re.search(rf'^flux_worker_slots{{state="{state}"}} (.*)$', text, re.MULTILINE)[1])  # type: ignore[index]
+
+    async with rest.running(handler("wait", wait)):
+        jobs = [await rest.enqueue(type="wait") for _ in range(11)]
+        while [job["state"] for job in jobs].count("running") < 10:
+            jobs = (await rest.client.get(JOBS)).json()["jobs"]
+        (waiting,) = [job["waiting_for"] for job in jobs if job["state"] == "available"]
+        (worker,) = (await rest.client.get("/api/v1/workers")).json()["workers"]
+        assert (worker["busy"], worker["slots"]) == (10, 10)
+        assert (waiting["kind"], waiting["busy"]) == ("slot", 10)
+        assert "all 10 slots are busy" in waiting["text"]
+        assert (await slots("busy"), await slots("free")) == (10, 0)
+        go.set()
+        for job in jobs:
+            await rest.final(job["id"])
+        (worker,) = (await rest.client.get("/api/v1/workers")).json()["workers"]
+        assert worker["busy"] == 0
 
 
 async def test_numbers(rest: Rest) -> None:

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 SUBJECTS = ("job", "queue", "worker", "schedule", "workflow")
 
-STATES = frozenset(JobState) | {"alive", "left", "paused", "resumed", "created", "changed", "deleted"}
+STATES = frozenset(JobState) | {
+    "alive",
+    "draining",
+    "left",
+    "paused",
+    "resumed",
+    "created",
+    "changed",
+    "deleted",
+}
 """What jobs, workers, queues and schedules come to."""
 
 

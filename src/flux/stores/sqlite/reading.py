@@ -17,6 +17,7 @@ from flux.domain.ids import time_of
 from flux.domain.job import Attempt, Job, JobState, LogLine
 from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, WorkerInfo, WorkerView
 from flux.stores.sqlite.database import Database
+from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.listing import plan_listing
 from flux.stores.sqlite.rows import read_jobs, select_jobs
 from flux.stores.sqlite.searching import Search
@@ -129,10 +130,21 @@ class SqliteQueries:
 
     async def drain(self, worker_id: str) -> bool:
         """Ask a worker to finish and leave; False when it does not live."""
-        parameters = {"namespace": self._namespace, "id": worker_id, "now": self._database.now()}
-        return await self._database.write(
-            lambda connection: connection.execute(_DRAIN, parameters).rowcount > 0
-        )
+
+        def work(connection: sqlite3.Connection) -> bool:
+            now = self._database.now()
+            worker = {"namespace": self._namespace, "id": worker_id}
+            row = connection.execute(_IS_DRAINING, worker | {"now": now}).fetchone()
+            if row is None:
+                return False
+            if not row[0]:
+                connection.execute(_DRAIN, worker)
+                events = EventLog(self._namespace, now)
+                events.other("worker", worker_id, "draining")
+                events.write(connection)
+            return True
+
+        return await self._database.write(work)
 
     # --- numbers over time -------------------------------------------------------------------------------------
 
@@ -281,12 +293,18 @@ _LOGS = """SELECT json_group_array(json_array(sequence, attempt, json_array(at, 
     SELECT * FROM logs WHERE namespace = :namespace AND job_id = :job_id AND sequence > :after
     ORDER BY sequence LIMIT :limit)"""
 
+# What runs is counted, since a worker says it only with its heartbeats.
 _WORKERS = """SELECT json_group_array(json_array(
-    id, host, pid, version, queues, types, slots, busy, started_at, seen_at, lease_until, drain)) FROM (
+    id, host, pid, version, queues, types, slots,
+    (SELECT count(*) FROM live INDEXED BY live_running
+      WHERE namespace = :namespace AND worker_id = w.id AND state = 'running'),
+    started_at, seen_at, lease_until, drain)) FROM (
     SELECT * FROM workers WHERE namespace = :namespace AND (lease_until > :now OR seen_at > :since)
-    ORDER BY started_at DESC, id DESC LIMIT :most)"""
+    ORDER BY started_at DESC, id DESC LIMIT :most) AS w"""
 
-_DRAIN = "UPDATE workers SET drain = 1 WHERE namespace = :namespace AND id = :id AND lease_until > :now"
+_IS_DRAINING = "SELECT drain FROM workers WHERE namespace = :namespace AND id = :id AND lease_until > :now"
+
+_DRAIN = "UPDATE workers SET drain = 1 WHERE namespace = :namespace AND id = :id"
 
 _ROLLUPS = """SELECT json_group_array(json_array(start, queue, type, outcome, kind, wait_bucket, run_bucket, number))
     FROM (SELECT slot - slot % :step AS start, queue, type, outcome, kind, wait_bucket, run_bucket,
