@@ -122,7 +122,7 @@ def test_a_handler_that_never_yields_is_taken_over_by_another_worker(house: Hous
     stuck = house.worker(ROGUES, FLUX_LEASE="3s")
     beside = house.submit("patient")
     house.running(beside)
-    job_id = house.submit("never_yields", {"seconds": 12})
+    job_id = house.submit("never_yields", {"seconds": 600})
     house.until(lambda: (house.demo / "never_yields.once").exists(), "the loop to be stuck")
     heir = house.worker(ROGUES)
     job = house.ended(job_id)
@@ -130,6 +130,7 @@ def test_a_handler_that_never_yields_is_taken_over_by_another_worker(house: Hous
     assert [a.outcome for a in job.attempts] == ["lost", "succeeded"]
     # Its neighbour in the stuck worker could not be kept either, and runs elsewhere.
     house.until(lambda: house.job(beside).worker_id == heir.worker_ids[0], "the neighbour to run again")
+    (house.demo / "never_yields.go").touch()
     stuck.says(
         "the event loop has not moved for",
         "it stands in never_yields (",
@@ -138,6 +139,7 @@ def test_a_handler_that_never_yields_is_taken_over_by_another_worker(house: Hous
         "it goes on under a new id",
     )
     assert house.job(job_id) == job
-    assert stuck.log.count("has not moved") <= 2
+    # Said at one lease, two, four and so on, not at every renewal that is left out.
+    assert stuck.log.count("has not moved") <= 5
     stuck.send(signal.SIGTERM)
     assert stuck.ended() == 0
