@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,8 @@ from flux.domain.errors import FieldError, Invalid
 from flux.domain.request import MAX_NESTING, JobRequest, parse_job
 
 T = TypeVar("T")
+
+_MOST_ERRORS = 100
 
 OVERHEAD = 64 << 10
 """Bytes that a body may have besides one payload of the largest size."""
@@ -102,11 +105,25 @@ def malformed(body: bytes, error: Exception) -> Exception:
     except (ValueError, RecursionError):
         text = str(error)
         return Problem(400, text if text.startswith("JSON is malformed") else f"JSON is malformed: {text}")
-    errors = []
-    for field, inner in value.items() if isinstance(value, dict) else (("body", value),):
-        if problem := _unkeepable(inner):
-            errors.append(FieldError(str(field)[:100].encode(errors="replace").decode(), problem))
-    return Invalid(errors or [FieldError("body", f"cannot be kept as JSON: {error}")])
+    errors = [
+        FieldError(field.encode(errors="replace").decode(), problem)
+        for field, inner in _fields(value)
+        if (problem := _unkeepable(inner))
+    ]
+    return Invalid(errors[:_MOST_ERRORS] or [FieldError("body", f"cannot be kept as JSON: {error}")])
+
+
+def _fields(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """The fields of a body, by name; in a batch those of each of its jobs."""
+    if not isinstance(value, dict):
+        yield at.rstrip(".") or "body", value
+        return
+    for name, inner in value.items():
+        if name == "jobs" and isinstance(inner, list) and not at:
+            for index, job in enumerate(inner):
+                yield from _fields(job, f"jobs[{index}].")
+        else:
+            yield at + name[:100], inner
 
 
 def _unkeepable(value: Any) -> str | None:

@@ -176,7 +176,7 @@ class Leases(Protocol):
         ...
 
     async def renew(self, worker_id: str, lease: int, busy: int) -> Renewal:
-        """Extend the lease; ``busy`` is what the worker takes itself to run. Raises ``LeaseLost`` once it has lapsed."""
+        """Extend the lease; ``busy`` is what the worker takes itself to run. Raises ``LeaseLost`` when it is over."""
         ...
 
     async def orders(self, worker_id: str) -> Renewal:

@@ -143,6 +143,34 @@ async def test_a_batch_names_the_index_and_stores_none(rest: Rest) -> None:
     await nothing_stored(rest)
 
 
+@pytest.mark.parametrize(
+    ("bad", "field"),
+    [
+        (b'{"type":"x","payload":NaN}', "payload"),
+        (b'{"type":"x","payload":{"a":[-Infinity]}}', "payload"),
+        (b'{"type":"x","payload":"\\ud800"}', "payload"),
+        (b'{"type":"x","payload":{"\\udfff":1}}', "payload"),
+        (b'{"type":"x","payload":1e999}', "payload"),
+        (b'{"type":"\\ud800"}', "type"),
+        (b'{"type":"x","headers":{"a":"\\ud800"}}', "headers"),
+        (b'{"type":5}', "type"),
+        (b'{"type":"x","tags":{}}', "tags"),
+    ],
+)
+async def test_a_batch_names_the_index_of_what_cannot_be_read(rest: Rest, bad: bytes, field: str) -> None:
+    body = b'{"jobs":[{"type":"x"},' + bad + b',{"type":"x"},' + bad + b"]}"
+    answer = await rest.client.post(f"{JOBS}/batch", content=body, headers=JSON)
+    assert fields(problem(answer, 422)) == {f"jobs[1].{field}", f"jobs[3].{field}"}
+    await nothing_stored(rest)
+
+
+async def test_a_batch_has_no_key_of_its_own(rest: Rest) -> None:
+    batch = {"jobs": [{"type": "x"}]}
+    answer = await rest.client.post(f"{JOBS}/batch", json=batch, headers={"Idempotency-Key": "k"})
+    assert fields(problem(answer, 422)) == {"Idempotency-Key"}
+    await nothing_stored(rest)
+
+
 async def test_a_batch_with_a_conflicting_key_stores_none(rest: Rest) -> None:
     await rest.enqueue(idempotency_key="k")
     jobs = [{"type": "a"}, {"type": "other", "idempotency_key": "k"}]

@@ -57,6 +57,10 @@ class BatchResource:
 
     async def submit(self, call: Call) -> Answer:
         """``POST /jobs/batch``."""
+        if call.header(b"idempotency-key") is not None:
+            raise Invalid.one(
+                "Idempotency-Key", "a batch has no key of its own: give each job an idempotency_key instead"
+            )
         requests = self._read(await call.body(self._limit))
         if len(requests) > MOST:
             raise Invalid.one("jobs", f"has {len(requests)} jobs; at most {MOST} in one transaction")
