@@ -36,8 +36,9 @@ class RedisLanes:
 
     async def full(self) -> dict[Lane, int]:
         """See the port."""
-        found: dict[bytes, bytes] = await self._link.command("HGETALL", self._link.prefix + "full")
-        return {lane_of(name.decode()): int(count) for name, count in found.items()}
+        found: list[bytes] = await self._link.command("HGETALL", self._link.prefix + "full")
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return {lane_of(name.decode()): int(count) for name, count in pairs}
 
     async def length(self, lane: Lane) -> int:
         """See the port."""
@@ -49,10 +50,10 @@ class RedisLanes:
         held: set[str] = set()
         start = "-"
         while True:
-            page: list[tuple[bytes, dict[bytes, bytes]]] = await self._link.command(
+            page: list[tuple[bytes, tuple[bytes, bytes]]] = await self._link.command(
                 "XRANGE", self._stream(lane), start, "+", "COUNT", PAGE
             )
-            held.update(fields[b"j"].decode() for _, fields in page)
+            held.update([job_id.decode() for _, (_, job_id) in page])
             if len(page) < PAGE:
                 return held
             start = "(" + page[-1][0].decode()

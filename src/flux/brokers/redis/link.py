@@ -31,6 +31,9 @@ FIRST_RETRY, LAST_RETRY = 0.05, 5.0
 OLDEST: Final = (7, 0)
 
 _SCRIPTS = ("publish", "receive", "settle", "takeover", "reopen")
+RAW: Final = ("XRANGE", "HGETALL")
+"""Commands whose answers are taken as they come: redis-py makes dictionaries of them, at twice the cost."""
+
 TROUBLES: Final = (RedisError, OSError, TimeoutError)
 """What says that Redis cannot be used now."""
 
@@ -54,6 +57,8 @@ class Link:
                 protocol=2,
             )
         )
+        for command in RAW:
+            self._client.response_callbacks.pop(command, None)
         self._execute: Callable[..., Awaitable[Any]] = self._client.execute_command
         self.prefix = f"flux:{{{namespace}}}:"
         self.where = _shown(url)
