@@ -1,4 +1,4 @@
-"""Child processes of a supervisor: started in a group of their own, stopped gracefully, gone when it is gone."""
+"""Child processes of a supervisor: started in a session of their own, stopped gracefully, gone when it is gone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flux.cli.signals import PARENT_FD
 
@@ -15,8 +15,10 @@ from flux.cli.signals import PARENT_FD
 class Child:
     """One command that is started, and started again."""
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
+        """``environ`` is added to this process's own."""
         self._arguments = list(arguments)
+        self._environ = environ or {}
         self._process: asyncio.subprocess.Process | None = None
         # Nobody writes to it: its end is the message that this supervisor is gone.
         self._reading, self._writing = os.pipe()
@@ -33,10 +35,11 @@ class Child:
             "-m",
             "flux",
             *self._arguments,
-            # Ctrl+C reaches a whole group: the children would hear it twice, and twice means at once.
-            process_group=0,
+            # Ctrl+C reaches a whole group: the children would hear it twice, and twice means at once. A session of its
+            # own is more than is needed, but uvloop knows no `process_group`.
+            start_new_session=True,
             pass_fds=(self._reading,),
-            env={**os.environ, PARENT_FD: str(self._reading)},
+            env={**os.environ, **self._environ, PARENT_FD: str(self._reading)},
         )
 
     async def wait(self) -> int:

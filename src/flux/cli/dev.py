@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flux.cli.app_spec import DEMO, App, load_app, settings_of
-from flux.cli.options import ApiHost, ApiPort, Concurrency, DashboardPort, JsonLogs, Queues
+from flux.cli.options import ApiHost, ApiPort, Concurrency, DashboardPort, JsonLogs, Processes, Queues
 from flux.cli.session import read_settings
 from flux.cli.terminal import say
 from flux.domain.duration import SECOND
@@ -35,12 +35,16 @@ def dev(
     ] = True,
     concurrency: Concurrency = None,
     queues: Queues = None,
+    processes: Processes = 1,
     host: ApiHost = None,
     api_port: ApiPort = None,
     dashboard_port: DashboardPort = None,
     as_json: JsonLogs = False,
 ) -> None:
-    """Run API, worker, scheduler, dashboard and your handlers in one process. Ctrl+C stops it."""
+    """Run API, worker, scheduler, dashboard and your handlers in one process. Ctrl+C stops it.
+
+    With --processes the handlers run in so many processes of their own.
+    """
     overrides = {
         "worker_concurrency": concurrency,
         "worker_queues": queues,
@@ -56,8 +60,8 @@ def dev(
         from flux.cli.reload import reload as run_again
 
         if can_reload():
-            flags = {"concurrency": concurrency, "queues": queues, "host": host, "api-port": api_port}
-            flags["dashboard-port"] = dashboard_port
+            flags = {"concurrency": concurrency, "queues": queues, "processes": processes, "host": host}
+            flags |= {"api-port": api_port, "dashboard-port": dashboard_port}
             arguments = ["dev", spec, "--no-reload", *(["--json"] if as_json else [])]
             for name, value in flags.items():
                 if value is not None:
@@ -72,7 +76,14 @@ def dev(
     def started() -> None:
         print(banner(settings, flux, spec), flush=True)
 
-    raise typer.Exit(Service(settings=settings, parts=EVERYTHING, app=flux, started=started).run())
+    if processes == 1:
+        raise typer.Exit(Service(settings=settings, parts=EVERYTHING, app=flux, started=started).run())
+    from flux.cli.processes import WorkersPart, worker_commands
+
+    own = {"concurrency": concurrency, "queues": queues}
+    commands = worker_commands(spec, settings, processes, own, as_json=as_json)
+    workers = WorkersPart(commands, settings)
+    raise typer.Exit(Service(settings=settings, parts=EVERYTHING, workers=workers, started=started).run())
 
 
 def banner(settings: Settings, flux: Flux, spec: str) -> str:

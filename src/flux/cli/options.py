@@ -18,6 +18,7 @@ Queues = Annotated[
     str | None,
     typer.Option("--queues", "-q", help='Queues to serve: "default,email:5"; * is all (WORKER_QUEUES).'),
 ]
+Processes = Annotated[int, typer.Option(min=1, max=512, help="Worker processes, each with its own slots.")]
 ApiHost = Annotated[str | None, typer.Option("--host", help="Listen here (FLUX_API_HOST, 127.0.0.1).")]
 ApiPort = Annotated[int | None, typer.Option("--api-port", help="API_PORT, 8080.")]
 DashboardPort = Annotated[int | None, typer.Option("--dashboard-port", help="DASHBOARD_PORT, 8081.")]

@@ -1,4 +1,4 @@
-"""`flux worker --processes N`: a supervisor that keeps N workers running."""
+"""`flux worker --processes N`, and `flux dev` with it: a supervisor that keeps N workers running."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flux.cli.children import Child
-from flux.cli.failures import ExitCode
+from flux.cli.failures import CommandError, ExitCode
+from flux.cli.runtime import LAST_CHANCE
 from flux.cli.signals import Wish
+from flux.config import Settings
+from flux.domain.duration import SECOND, format_duration
 
 logger = logging.getLogger("flux.supervisor")
 
@@ -20,19 +23,71 @@ STEADY = 60.0
 """Seconds after which a worker counts as well again: its next crash is met with the first pause."""
 
 
+def worker_commands(
+    spec: str, settings: Settings, processes: int, flags: Mapping[str, object], *, as_json: bool
+) -> list[list[str]]:
+    """The arguments of `flux` for so many workers; of ``flags`` those that are not None."""
+    arguments = ["worker", spec, *(["--json"] if as_json else [])]
+    for name, value in flags.items():
+        if value is not None:
+            arguments += [f"--{name}", str(value)]
+    return [[*arguments, *_metrics(settings, number)] for number in range(processes)]
+
+
+def _metrics(settings: Settings, number: int) -> list[str]:
+    """Each process has numbers of its own, and so a port of its own: the first one's, and those that follow it."""
+    return [] if settings.metrics_port is None else ["--metrics-port", str(settings.metrics_port + number)]
+
+
 def supervise(commands: Sequence[Sequence[str]], patience: float) -> int:
     """Keep a process of `flux …` running for each command until a signal, or until all have left by themselves.
 
     A crashed one is started again after a pause that doubles; one that left with 0 (drained) stays away; one that
     refuses its settings ends them all. ``patience``: seconds until what does not stop is killed.
     """
-    return asyncio.run(_supervise(commands, patience))
+
+    async def main() -> int:
+        wish = Wish()
+        wish.listen()
+        return await _supervise([Child(arguments) for arguments in commands], wish, patience)
+
+    return asyncio.run(main())
 
 
-async def _supervise(commands: Sequence[Sequence[str]], patience: float) -> int:
-    wish = Wish()
-    wish.listen()
-    children = [Child(arguments) for arguments in commands]
+class WorkersPart:
+    """The part of a process whose workers are processes of their own, which have its settings."""
+
+    name = "worker processes"
+    companion = False
+
+    def __init__(self, commands: Sequence[Sequence[str]], settings: Settings) -> None:
+        environ = {
+            "FLUX_SHUTDOWN_GRACE": format_duration(settings.shutdown_grace),
+            "FLUX_LOG_FORMAT": settings.log_format,
+        }
+        self._commands = commands
+        self._environ = environ
+        self._wish = Wish()
+        self.patience = settings.shutdown_grace / SECOND + LAST_CHANCE
+
+    async def run(self) -> None:
+        """See ``Part``."""
+        children = [Child(arguments, self._environ) for arguments in self._commands]
+        code = await _supervise(children, self._wish, self.patience)
+        if code == ExitCode.USAGE:
+            raise CommandError("they refuse their settings", ExitCode.USAGE)
+
+    def stop(self) -> None:
+        """See ``Part``."""
+        self._wish.stop.set()
+
+    def stop_now(self) -> None:
+        """See ``Part``."""
+        self._wish.stop.set()
+        self._wish.now.set()
+
+
+async def _supervise(children: Sequence[Child], wish: Wish, patience: float) -> int:
     forwarding = asyncio.create_task(_forward(wish, children, patience))
     try:
         codes = await asyncio.gather(*(_keep(child, wish) for child in children))

@@ -35,11 +35,15 @@ AT_ONCE = 0.9
 
 
 class Service(msgspec.Struct, kw_only=True):
-    """What one process runs. ``parts`` are some of ``EVERYTHING``; ``app`` has the handlers, for a worker."""
+    """What one process runs. ``parts`` are some of ``EVERYTHING``; ``app`` has the handlers, for a worker.
+
+    ``workers`` takes the place of the worker when that is not to run in this process.
+    """
 
     settings: Settings
     parts: Sequence[str]
     app: Flux | None = None
+    workers: Part | None = None
     max_jobs: int | None = None
     max_memory: int | None = None
     started: Callable[[], None] | None = None
@@ -100,6 +104,8 @@ class Service(msgspec.Struct, kw_only=True):
 
     def _part(self, name: str, engine: Engine) -> Part:
         settings = self.settings
+        if name == "worker" and self.workers is not None:
+            return self.workers
         if name == "worker":
             handlers = {} if self.app is None else self.app.handlers()
             return WorkerPart(engine, handlers, settings, self.max_jobs, self.max_memory)

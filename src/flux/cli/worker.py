@@ -8,9 +8,8 @@ import typer
 
 from flux.cli.app_spec import DEMO, App, load_app, settings_of
 from flux.cli.failures import CommandError, ExitCode
-from flux.cli.options import Concurrency, JsonLogs, MetricsHost, MetricsPort, Queues
+from flux.cli.options import Concurrency, JsonLogs, MetricsHost, MetricsPort, Processes, Queues
 from flux.cli.session import read_settings
-from flux.config import Settings
 from flux.domain.duration import SECOND
 from flux.domain.size import parse_size
 
@@ -22,7 +21,7 @@ def worker(
     spec: App = DEMO,
     concurrency: Concurrency = None,
     queues: Queues = None,
-    processes: Annotated[int, typer.Option(min=1, max=512, help="Processes, each with its own slots.")] = 1,
+    processes: Processes = 1,
     max_jobs: Annotated[int | None, typer.Option(min=1, help="Start anew after so many jobs.")] = None,
     max_memory: Annotated[str | None, typer.Option(help='Start anew past this: "500MB".')] = None,
     metrics_port: MetricsPort = None,
@@ -44,21 +43,17 @@ def worker(
     )
     flux = load_app(spec)
     if processes > 1:
-        from flux.cli.processes import supervise
+        from flux.cli.processes import supervise, worker_commands
 
         configure_logs(settings)
-        options = {
+        flags = {
             "concurrency": concurrency,
             "queues": queues,
             "max-jobs": max_jobs,
             "max-memory": max_memory,
             "metrics-host": metrics_host,
         }
-        arguments = ["worker", spec, *(["--json"] if as_json else [])]
-        for name, value in options.items():
-            if value is not None:
-                arguments += [f"--{name}", str(value)]
-        commands = [[*arguments, *_metrics(settings, number)] for number in range(processes)]
+        commands = worker_commands(spec, settings, processes, flags, as_json=as_json)
         raise typer.Exit(supervise(commands, settings.shutdown_grace / SECOND + 10.0))
     settings = settings_of(flux, settings)
     service = Service(
@@ -69,11 +64,6 @@ def worker(
         max_memory=None if max_memory is None else _size(max_memory),
     )
     raise typer.Exit(service.run())
-
-
-def _metrics(settings: Settings, number: int) -> list[str]:
-    """Each process has numbers of its own, and so a port of its own: the first one's, and those that follow it."""
-    return [] if settings.metrics_port is None else ["--metrics-port", str(settings.metrics_port + number)]
 
 
 def _size(text: str) -> int:

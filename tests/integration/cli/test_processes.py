@@ -133,6 +133,36 @@ def test_a_drained_worker_leaves(flux: Flux, start: Start) -> None:
     assert workers(flux) == []
 
 
+def test_dev_may_have_several_worker_processes(flux: Flux, start: Start) -> None:
+    args = ("--processes", "2", "--concurrency", "3", "--no-reload")
+    dev = start("dev", *args, API_PORT=free_port(), DASHBOARD_PORT=free_port())
+    dev.wait_for("takes jobs", 2)
+    found = {worker["pid"]: worker["slots"] for worker in workers(flux)}
+    assert list(found.values()) == [3, 3]
+    assert dev.pid not in found
+    id = enqueue(flux, "sleep", "seconds=1")
+    eventually(lambda: state(flux, id) == "running")
+    dev.signal()
+    assert dev.end() == 0, dev.said
+    assert state(flux, id) == "succeeded"
+    assert workers(flux) == []
+
+
+def test_dev_reloads_its_worker_processes(flux: Flux, home: Path, start: Start) -> None:
+    code = "from flux import Flux\nflux = Flux()\n@flux.job()\nasync def answer() -> int:\n    return {}\n"
+    app = home / "app.py"
+    app.write_text(code.format(1))
+    dev = start("dev", "app:flux", "--processes", "2", API_PORT=free_port(), DASHBOARD_PORT=free_port())
+    dev.wait_for("takes jobs", 2)
+    first = {worker["pid"] for worker in workers(flux)}
+    app.write_text(code.format(22))
+    dev.wait_for("takes jobs", 4)
+    assert first.isdisjoint(worker["pid"] for worker in workers(flux))
+    assert flux("job", "enqueue", "answer", "--wait", "--json", "--wait-timeout", "60s").json["result"] == 22
+    dev.signal()
+    assert dev.end() == 0, dev.said
+
+
 def test_dev_starts_again_when_code_changes(flux: Flux, home: Path, start: Start) -> None:
     code = "from flux import Flux\nflux = Flux()\n@flux.job()\nasync def answer() -> int:\n    return {}\n"
     app = home / "app.py"
