@@ -8,10 +8,12 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from flux.domain.duration import SECOND
 from flux.domain.errors import FluxError
 from flux.domain.job import ClaimedJob, Inserted, JobState, NewJob, Outcome
 from flux.engine.lease import Lease
 from flux.engine.ports import Demand, Store
+from tests.simulation.actors import Actor, WorkerActor
 from tests.simulation.audit import Violation
 from tests.simulation.world import STRICT, Climate, World
 
@@ -121,11 +123,30 @@ def without_counting() -> Callable[[Store], Store]:
     return mutant(Endless)
 
 
-def found(climate: Climate, wrap: Callable[[], Callable[[Store], Store]] | None = None) -> str:
+class CutOffs(World):
+    """The only bad luck is that one worker after the other is cut off from the store, for longer than its lease."""
+
+    storms = (60.0,)
+    _healed = 0.0
+
+    def _strike(self, actor: Actor) -> None:
+        now, lease = self.loop.time(), self.lease / SECOND
+        if isinstance(actor, WorkerActor) and actor.faults is not None and now > self._healed:
+            self.history.say("%s is cut off from the store", actor.process.name)
+            actor.faults.partitioned_until = now + 3 * lease
+            self._healed = now + 4 * lease
+
+
+def found(
+    climate: Climate,
+    wrap: Callable[[], Callable[[Store], Store]] | None = None,
+    kind: type[World] = World,
+    worlds: int = WORLDS,
+) -> str:
     """What the first world says that sees something; nothing when none does."""
-    for seed in range(1, WORLDS + 1):
+    for seed in range(1, worlds + 1):
         try:
-            World(seed, lives=250, wrap=wrap and wrap(), climate=climate).run()
+            kind(seed, lives=250, wrap=wrap and wrap(), climate=climate).run()
         except Violation as violation:
             return str(violation)
     return ""
@@ -148,4 +169,8 @@ def test_a_broken_store_is_found(make: Callable[[], Callable[[Store], Store]], w
 
 def test_a_worker_that_does_not_fence_itself_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lease, "safe_until", property(lambda self: 1 << 62))
-    assert "did not fence itself" in found(STRICT)
+    assert "did not fence itself" in found(STRICT, kind=CutOffs)
+
+
+def test_a_worker_that_fences_itself_may_be_cut_off() -> None:
+    assert found(STRICT, kind=CutOffs, worlds=3) == ""

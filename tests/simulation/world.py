@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -90,6 +90,9 @@ def climate_of(random: Random) -> Climate:
 class World:
     """See the module. ``wrap`` may put something between the engine and the store, to show what breaks then."""
 
+    storms: Sequence[float] = (5.0, 20.0, 60.0)
+    """How many virtual seconds of bad luck there may be."""
+
     def __init__(
         self,
         seed: int,
@@ -112,7 +115,7 @@ class World:
             self._command += " --strict"
         self.lease = self.random.choice([2, 3, 5]) * SECOND
         self.retention = Retention(succeeded=None, dead=None, cancelled=None, most=None)
-        self.storm = self.random.choice([5.0, 20.0, 60.0])
+        self.storm = self.random.choice(self.storms)
         self.step = 0
         self.closing = False
         self.kills = 0

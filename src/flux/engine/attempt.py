@@ -100,9 +100,9 @@ class Attempt:
 
     # --- from outside ---
 
-    def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to run."""
-        self.arm(loop)
+    def start(self, loop: asyncio.AbstractEventLoop, spent: int) -> None:
+        """Begin to run. ``spent``: see ``arm``."""
+        self.arm(loop, spent)
         mode = self.handler.mode
         run = (
             self._run_async
@@ -117,11 +117,19 @@ class Attempt:
         """Run as a member of a chunk's call."""
         self._task = chunk
 
-    def arm(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the deadline count."""
-        timeout = self._timeout()
-        if timeout is not None:
-            self._timer = loop.call_later(timeout / 1_000_000, self.stop, Stop.TIMEOUT)
+    def arm(self, loop: asyncio.AbstractEventLoop, spent: int) -> None:
+        """Let the deadline count. ``spent`` µs of it are over: those since the claim was *sent*.
+
+        The store counts from the claim, which came after the sending: so this deadline is never the later one, however
+        long the answer was under way, and the job is not rescued while it still runs here.
+        """
+        timeout = self.timeout
+        if timeout is None:
+            return
+        if spent >= timeout:
+            self.stop(Stop.TIMEOUT)
+        else:
+            self._timer = loop.call_later((timeout - spent) / 1_000_000, self.stop, Stop.TIMEOUT)
 
     def stop(self, why: Stop, reason: str | None = None) -> None:
         """Tell it to stop; the first reason counts, except that a fence is stronger than all."""
@@ -138,7 +146,10 @@ class Attempt:
         else:
             self.stop_reason, self.reason = why, reason
         self.context.cancel_flag().set()
-        if self.handler.chunk and why is Stop.CANCEL:
+        if self.handler.chunk and self._task is None:
+            # It waits for others to fill its chunk: nothing of it runs, so that it is over at once.
+            self._end(self._stopped())
+        elif self.handler.chunk and why is Stop.CANCEL:
             # One member leaves; the call goes on for the others, and what it says of this one is ignored.
             self._conclude(self._stopped())
         elif self.handler.mode is Mode.THREAD:
@@ -163,6 +174,11 @@ class Attempt:
             if self.stop_reason is None:
                 self.stop_reason = Stop.RELEASE
             self._conclude(self._stopped())
+
+    @property
+    def timeout(self) -> int | None:
+        """How long it may take (µs); a caller that named none (over REST, say) gets what the handler declares."""
+        return self.handler.default_timeout if self.job.timeout is None else self.job.timeout
 
     @property
     def task(self) -> asyncio.Task[None] | None:
@@ -223,14 +239,10 @@ class Attempt:
 
     def _stopped(self) -> Ending:
         if self.stop_reason is Stop.TIMEOUT:
-            return endings.timed_out(format_duration(self._timeout() or 0))
+            return endings.timed_out(format_duration(self.timeout or 0))
         if self.stop_reason is Stop.CANCEL:
             return endings.cancelled(self.reason)
         return endings.RELEASED
-
-    def _timeout(self) -> int | None:
-        # A caller that named none (over REST, say) gets what the handler declares.
-        return self.handler.default_timeout if self.job.timeout is None else self.job.timeout
 
     # --- its ends ---
 
@@ -317,7 +329,7 @@ async def run_chunk(attempts: Sequence[Attempt], room: Room) -> None:
     going = [attempt for attempt in attempts if attempt.begin()]
     for attempt in attempts:
         if attempt.stop_reason is not None:
-            # Told to stop while the chunk was being filled.
+            # Told to stop between the start of the chunk and its first step.
             attempt.settle(endings.RELEASED)
     attempts = going
     if not attempts:

@@ -1,4 +1,4 @@
-"""Chunk handlers: attempts of one type gathered until there are enough of them or the first has waited long enough."""
+"""Chunk handlers: attempts of one type gathered until there are enough of them or one has waited long enough."""
 
 from __future__ import annotations
 
@@ -16,26 +16,37 @@ class Chunks:
         self._filling: dict[str, list[Attempt]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
-    def add(self, attempt: Attempt) -> None:
-        """Put an attempt into the chunk of its type; its deadline counts from here."""
+    def add(self, attempt: Attempt, spent: int) -> None:
+        """Put an attempt into the chunk of its type; its deadline counts already, ``spent`` µs of it are over."""
+        attempt.arm(self._loop, spent)
+        if attempt.stop_reason is not None:
+            return
         kind = attempt.handler.type
-        filling = self._filling.setdefault(kind, [])
+        # Those that were stopped while they waited are over, and take nobody's place.
+        filling = [other for other in self._filling.get(kind, ()) if other.stop_reason is None]
         filling.append(attempt)
-        attempt.arm(self._loop)
+        self._filling[kind] = filling
         if len(filling) >= attempt.handler.chunk:
             self._run(kind)
-        elif len(filling) == 1:
-            self._timers[kind] = self._loop.call_later(
-                attempt.handler.chunk_wait / 1_000_000, self._run, kind
-            )
+        else:
+            self._start_by(kind, self._loop.time() + _patience(attempt, spent) / 1_000_000)
 
     def flush(self) -> None:
         """Run what has gathered without waiting for more."""
         for kind in list(self._filling):
             self._run(kind)
 
+    def _start_by(self, kind: str, latest: float) -> None:
+        """Whoever has the least patience says when the chunk starts."""
+        timer = self._timers.get(kind)
+        if timer is not None:
+            if timer.when() <= latest:
+                return
+            timer.cancel()
+        self._timers[kind] = self._loop.call_at(latest, self._run, kind)
+
     def _run(self, kind: str) -> None:
-        attempts = self._filling.pop(kind, [])
+        attempts = [attempt for attempt in self._filling.pop(kind, ()) if attempt.stop_reason is None]
         timer = self._timers.pop(kind, None)
         if timer is not None:
             timer.cancel()
@@ -43,3 +54,9 @@ class Chunks:
             task = self._loop.create_task(run_chunk(attempts, self._room))
             for attempt in attempts:
                 attempt.join(task)
+
+
+def _patience(attempt: Attempt, spent: int) -> int:
+    """The µs that it can wait for others: its timeout is there for running, so half of it is kept for that."""
+    wait, timeout = attempt.handler.chunk_wait, attempt.timeout
+    return wait if timeout is None else max(0, min(wait, timeout // 2 - spent))

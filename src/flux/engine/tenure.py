@@ -294,10 +294,11 @@ class Tenure:
                 # Slots may have become free while it waited.
                 demand = self._demand(offer.ids)
                 self._in_doubt = True
+                sent = self._clock.monotonic()
                 jobs = await self._store.jobs.claim(demand)
                 self._in_doubt = False
                 self._rounds += 1
-                self._start(jobs)
+                self._start(jobs, sent)
                 await broker.acknowledge(offer, demand, [job.id for job in jobs])
                 delay = 0.0
             except LeaseLost:
@@ -346,9 +347,10 @@ class Tenure:
             lowest_first=self._rounds % 10 == 9,
         )
 
-    def _start(self, jobs: list[ClaimedJob]) -> None:
+    def _start(self, jobs: list[ClaimedJob], sent: int) -> None:
         if not jobs:
             return
+        spent = self._clock.monotonic() - sent
         loop, running, handlers, room = self._loop, self._running, self._handlers, self._room
         self._quiet.clear()
         self._claimed += len(jobs)
@@ -358,9 +360,9 @@ class Tenure:
             running[job.id, job.claim_id] = attempt
             self._by_queue[job.queue] += 1
             if handler.chunk:
-                self._chunks.add(attempt)
+                self._chunks.add(attempt, spent)
             else:
-                attempt.start(loop)
+                attempt.start(loop, spent)
         self._lease.busy = len(running)
         if len(running) >= self._options.concurrency:
             self._free.clear()

@@ -232,3 +232,41 @@ async def test_a_failure_leaves_a_line_in_the_log(rig: Rig, caplog: pytest.LogCa
         f"job {job.id} (t): attempt 1 of 2 ended by exception: ValueError: no such host; tried again in 1ms",
         f"job {job.id} (t): attempt 2 of 2 ended by exception: ValueError: no such host; the job is dead",
     ]
+
+
+async def test_a_chunk_does_not_wait_away_the_time_of_a_member(rig: Rig) -> None:
+    sizes = []
+
+    async def call_chunk(contexts: Any) -> Any:
+        sizes.append(len(contexts))
+        return [None for _ in contexts]
+
+    # An hour for others to come: without its own deadline nothing would start the chunk within the test.
+    hour = 3_600_000_000
+    handler = Handler(type="t", call=lambda _: None, call_chunk=call_chunk, chunk=9, chunk_wait=hour)
+    ids = [await rig.submit("t"), await rig.submit("t", timeout=4.0, max_retries=0)]
+    async with rig.worker(handler, lease=30_000_000):
+        jobs = [await rig.ended(job_id) for job_id in ids]
+    assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 2
+    assert sizes == [2]
+
+
+async def test_a_job_that_is_cancelled_while_its_chunk_fills_is_over_at_once(rig: Rig) -> None:
+    called = []
+
+    async def call_chunk(contexts: Any) -> Any:
+        called.extend(ctx.job_id for ctx in contexts)
+        return [None for _ in contexts]
+
+    hour = 3_600_000_000
+    handler = Handler(type="t", call=lambda _: None, call_chunk=call_chunk, chunk=2, chunk_wait=hour)
+    gone = await rig.submit("t")
+    async with rig.worker(handler, concurrency=2):
+        await rig.in_state(gone, JobState.RUNNING)
+        await rig.engine.jobs.cancel(gone, None)
+        assert (await rig.ended(gone)).state is JobState.CANCELLED
+        # It takes no place in the chunk, and no slot either.
+        ids = [await rig.submit("t") for _ in range(2)]
+        jobs = [await rig.ended(job_id) for job_id in ids]
+    assert [job.state for job in jobs] == [JobState.SUCCEEDED] * 2
+    assert sorted(called) == sorted(ids)
