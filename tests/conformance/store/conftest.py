@@ -12,6 +12,7 @@ import pytest
 from flux.engine.ports import Store
 from tests.conformance.store.factories import FACTORIES
 from tests.conformance.store.lab import Factory, Lab, SteeredClock, illegal_transitions
+from tests.conformance.store.postgres import PostgresDatabase
 
 
 @pytest.fixture(params=FACTORIES, ids=lambda factory: factory.name)
@@ -19,6 +20,15 @@ def factory(request: pytest.FixtureRequest) -> Factory:
     """One kind of store after the other."""
     chosen: Factory = request.param
     return chosen
+
+
+@pytest.fixture(autouse=True)
+def server(request: pytest.FixtureRequest) -> None:
+    """The server of the store under test, where it needs one; it starts with the first test that does."""
+    chosen = getattr(request.node, "callspec", None)
+    factory = None if chosen is None else chosen.params.get("factory")
+    if isinstance(factory, PostgresDatabase):
+        factory.serve(request.getfixturevalue("shared_postgres"))
 
 
 @pytest.fixture

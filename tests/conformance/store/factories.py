@@ -7,6 +7,7 @@ from pathlib import Path
 from flux.engine.ports import Store
 from flux.stores.sqlite.store import SqliteStore
 from tests.conformance.store.lab import Factory, SteeredClock
+from tests.conformance.store.postgres import PostgresDatabase
 
 
 class SqliteFile:
@@ -30,4 +31,4 @@ class SqliteInline(SqliteFile):
     inline = True
 
 
-FACTORIES: tuple[Factory, ...] = (SqliteFile(), SqliteInline())
+FACTORIES: tuple[Factory, ...] = (SqliteFile(), SqliteInline(), PostgresDatabase())

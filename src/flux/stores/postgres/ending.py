@@ -1,0 +1,114 @@
+"""What the end of an attempt writes, whoever ended it: its worker, the rescuer, a person or the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from flux.domain import stats
+from flux.domain.job import JobError, JobState, LogLine
+from flux.stores.postgres.events import EventLog
+from flux.stores.postgres.session import Session
+from flux.stores.postgres.sql import Statements
+from flux.stores.standing import Ending, Ledger, Standing
+
+SQL = Statements("finish.sql")
+
+encode = msgspec.json.encode
+
+
+async def standing(
+    session: Session, namespace: str, ids: Iterable[str], *, wait: bool = True
+) -> dict[str, Standing]:
+    """The live ones of these jobs, which stay as they are until the end of the transaction.
+
+    Without ``wait`` those that somebody else has locked are left out.
+    """
+    statement = SQL["lock_standing" if wait else "lock_standing_free"]
+    found = {}
+    for row in await session.fetch(statement, namespace=namespace, ids=list(ids)):
+        id, state, *rest = row
+        found[str(id)] = Standing(str(id), JobState(state), *rest)
+    return found
+
+
+async def end(
+    session: Session, namespace: str, now: int, endings: Sequence[Ending], events: EventLog
+) -> None:
+    """Apply endings. Each job is live and locked, stands as its ``Standing`` says, and appears once."""
+    ledger = Ledger(sorted(endings, key=lambda ending: ending.job.id), now)
+    for ending in endings:
+        events.job(ending.state, ending.job.id, ending.job.type, ending.job.queue)
+    if ledger.waits:
+        jobs, states, run_ats, errors, backs = zip(*ledger.waits, strict=True)
+        await session.run(
+            SQL["wait_again"],
+            namespace=namespace,
+            ids=[job.id for job in jobs],
+            states=states,
+            run_ats=run_ats,
+            errors=_written(errors),
+            backs=backs,
+        )
+    if ledger.attempts:
+        jobs, hows, errors = zip(*ledger.attempts, strict=True)
+        await session.run(
+            SQL["insert_attempts"],
+            namespace=namespace,
+            now=now,
+            ids=[job.id for job in jobs],
+            numbers=[job.attempt for job in jobs],
+            workers=[job.worker_id for job in jobs],
+            started=[job.started_at for job in jobs],
+            outcomes=hows,
+            errors=_written(errors),
+        )
+    if ledger.finals:
+        jobs, states, hows, results, errors = zip(*ledger.finals, strict=True)
+        await session.run(
+            SQL["move_to_done"],
+            namespace=namespace,
+            now=now,
+            ids=[job.id for job in jobs],
+            states=states,
+            hows=hows,
+            results=results,
+            errors=_written(errors),
+        )
+        queues, types, outcomes, kinds, waits, runs = zip(*ledger.rollups, strict=True)
+        await session.run(
+            SQL["count_rollups"],
+            namespace=namespace,
+            slot=stats.slot_of(now),
+            queues=queues,
+            types=types,
+            outcomes=outcomes,
+            kinds=kinds,
+            waits=waits,
+            runs=runs,
+            counts=list(ledger.rollups.values()),
+        )
+
+
+async def keep_logs(
+    session: Session, namespace: str, lines: Sequence[tuple[str, int, Sequence[LogLine]]]
+) -> None:
+    """Append (job, attempt, lines)."""
+    rows = [(id, attempt, line.at, line.level, line.text) for id, attempt, mine in lines for line in mine]
+    if not rows:
+        return
+    ids, attempts, ats, levels, texts = zip(*rows, strict=True)
+    await session.run(
+        SQL["insert_logs"],
+        namespace=namespace,
+        ids=ids,
+        attempts=attempts,
+        ats=ats,
+        levels=levels,
+        texts=texts,
+    )
+
+
+def _written(errors: Iterable[JobError | None]) -> list[bytes | None]:
+    return [None if error is None else encode(error) for error in errors]

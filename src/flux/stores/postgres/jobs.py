@@ -1,0 +1,222 @@
+"""The Jobs port: the hot verbs and people's verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from flux.domain.errors import DataRefused, FluxError, Unavailable
+from flux.domain.ids import new_claim_id
+from flux.domain.job import ClaimedJob, Inserted, JobState, LogLine, NewJob, Outcome
+from flux.engine.ports import Change, Changed, Demand, Held, Note
+from flux.stores.postgres import editing
+from flux.stores.postgres.claiming import SQL as CLAIM
+from flux.stores.postgres.claiming import plan_claim, read_claim
+from flux.stores.postgres.clock import clock
+from flux.stores.postgres.database import Database
+from flux.stores.postgres.ending import SQL as FINISH
+from flux.stores.postgres.ending import end, keep_logs, standing
+from flux.stores.postgres.events import EventLog
+from flux.stores.postgres.inserting import COPY_FROM, Inserter, created, is_plain, plain_values
+from flux.stores.postgres.inserting import SQL as INSERT
+from flux.stores.postgres.session import Session
+from flux.stores.postgres.sql import is_uuid
+from flux.stores.standing import Ending, applied
+
+_Answers = list[list[Inserted] | FluxError]
+
+
+class PostgresJobs:
+    """Jobs in PostgreSQL.
+
+    When the connection is lost at a commit the answer is ``Unavailable`` and nobody knows what was kept; each verb
+    may be repeated. A *claim* that was kept is found by ``held``. A *finish* that was kept answers None the next
+    time, since the fence is gone with the row. An *insert* that was kept is refused the next time, because its ids
+    exist, and with an idempotency key (and new ids) it is answered as replayed. The others name the state they leave.
+    """
+
+    def __init__(self, database: Database, random: Random | None = None) -> None:
+        """``random`` makes the fences of claims."""
+        self._database = database
+        self._namespace = database.namespace
+        self._random = random or Random()
+        self._queues: set[str] = set()
+
+    # --- enqueue ----------------------------------------------------------------------------------------------
+
+    async def insert(self, batches: Sequence[Sequence[NewJob]]) -> _Answers:
+        """See the port. Queues exist from their first job on.
+
+        What is refused for a row's data is halved until that row's batch stands alone, each half in its own commit.
+        """
+        named = {job.queue for batch in batches for job in batch}
+        if not named:
+            return [[] for _ in batches]
+        try:
+            answers = await self._insert(batches, sorted(named - self._queues))
+        except DataRefused as error:
+            if len(batches) == 1:
+                return [error]
+            half = len(batches) // 2
+            answers = await self.insert(batches[:half])
+            try:
+                return answers + await self.insert(batches[half:])
+            except Unavailable as away:
+                return answers + [Unavailable(str(away)) for _ in batches[half:]]
+        self._queues |= named
+        return answers
+
+    async def _insert(self, batches: Sequence[Sequence[NewJob]], unseen: list[str]) -> _Answers:
+        jobs = [job for batch in batches for job in batch]
+        if len(jobs) < COPY_FROM and all(is_plain(job) for job in jobs):
+            rows = await self._database.hot_statement(
+                INSERT["insert_plain"],
+                namespace=self._namespace,
+                now=self._database.now(),
+                unseen=unseen,
+                **plain_values(jobs),
+            )
+            if rows:
+                self._database.told()
+                now = rows[0][0]
+                return [[created(job, now) for job in batch] for batch in batches]
+
+        async def work(session: Session) -> _Answers:
+            inserter = Inserter(session, self._namespace, await clock(session, self._database))
+            answers = await inserter.store(batches)
+            await inserter.name_queues(unseen)
+            await inserter.events.write(session)
+            return answers
+
+        return await self._database.hot(work)
+
+    # --- attempts ---------------------------------------------------------------------------------------------
+
+    async def claim(self, demand: Demand) -> list[ClaimedJob]:
+        """See the port."""
+        claim_id = new_claim_id(self._random)
+        statement, values = plan_claim(self._namespace, self._database.now(), demand, claim_id)
+        jobs = read_claim(await self._database.hot_statement(statement, **values), demand, claim_id)
+        if jobs:
+            self._database.told()
+        return jobs
+
+    async def held(self, worker_id: str) -> list[Held]:
+        """See the port."""
+        rows = await self._database.statement(CLAIM["held"], namespace=self._namespace, worker_id=worker_id)
+        return [Held(str(id), claim_id, attempt) for id, claim_id, attempt in rows]
+
+    async def finish(self, worker_id: str, outcomes: Sequence[Outcome]) -> list[JobState | None]:
+        """See the port."""
+        ids = {outcome.job_id for outcome in outcomes}
+        if not ids:
+            return []
+        plain = all(outcome.state is JobState.SUCCEEDED and not outcome.logs for outcome in outcomes)
+        if plain and len(ids) == len(outcomes):
+            return await self._finish_succeeded(outcomes)
+        return await self._database.hot(lambda session: self._finish(session, outcomes))
+
+    async def _finish_succeeded(self, outcomes: Sequence[Outcome]) -> list[JobState | None]:
+        ordered = sorted(outcomes, key=lambda outcome: outcome.job_id)
+        [row] = await self._database.hot_statement(
+            FINISH["finish_succeeded"],
+            namespace=self._namespace,
+            now=self._database.now(),
+            ids=[outcome.job_id for outcome in ordered],
+            claims=[outcome.claim_id for outcome in ordered],
+            results=[outcome.result for outcome in ordered],
+        )
+        ours = row[0]
+        if ours:
+            self._database.told()
+        if len(ours) == len(outcomes):
+            return [JobState.SUCCEEDED] * len(outcomes)
+        known = {str(id) for id in ours}
+        return [JobState.SUCCEEDED if outcome.job_id in known else None for outcome in outcomes]
+
+    async def _finish(self, session: Session, outcomes: Sequence[Outcome]) -> list[JobState | None]:
+        running = await standing(session, self._namespace, [outcome.job_id for outcome in outcomes])
+        now = await clock(session, self._database)
+        answers: list[JobState | None] = []
+        endings: list[Ending] = []
+        logs: list[tuple[str, int, Sequence[LogLine]]] = []
+        for outcome in outcomes:
+            job = running.get(outcome.job_id)
+            if job is None or job.claim_id != outcome.claim_id or job.state is not JobState.RUNNING:
+                answers.append(None)
+                continue
+            del running[outcome.job_id]  # repeated in one batch, the second comes too late
+            ending = applied(outcome, job, now)
+            endings.append(ending)
+            if outcome.logs:
+                logs.append((job.id, job.attempt, outcome.logs))
+            answers.append(ending.state)
+        events = EventLog(self._namespace, now)
+        await end(session, self._namespace, now, endings, events)
+        await keep_logs(session, self._namespace, logs)
+        await events.write(session)
+        return answers
+
+    async def note(self, notes: Sequence[Note]) -> None:
+        """See the port."""
+
+        async def work(session: Session) -> None:
+            running = await standing(session, self._namespace, {note.job_id for note in notes})
+            ours: dict[str, Note] = {}
+            logs: list[tuple[str, int, Sequence[LogLine]]] = []
+            for note in notes:
+                job = running.get(note.job_id)
+                if job is None or job.claim_id != note.claim_id or job.state is not JobState.RUNNING:
+                    continue
+                if note.logs:
+                    logs.append((note.job_id, note.attempt, note.logs))
+                if note.progress is not None or note.checkpoint is not None:
+                    earlier = ours.get(note.job_id)
+                    if earlier is not None:  # a row is written once in a statement
+                        note = Note(
+                            job_id=note.job_id,
+                            claim_id=note.claim_id,
+                            attempt=note.attempt,
+                            progress=earlier.progress if note.progress is None else note.progress,
+                            checkpoint=earlier.checkpoint if note.checkpoint is None else note.checkpoint,
+                        )
+                    ours[note.job_id] = note
+            if ours:
+                await session.run(
+                    FINISH["keep_progress"],
+                    namespace=self._namespace,
+                    ids=list(ours),
+                    progress=[note.progress for note in ours.values()],
+                    checkpoints=[note.checkpoint for note in ours.values()],
+                )
+            await keep_logs(session, self._namespace, logs)
+
+        await self._database.hot(work)
+
+    # --- people's verbs ---------------------------------------------------------------------------------------
+
+    async def cancel(self, ids: Sequence[str], reason: str | None) -> list[Changed]:
+        """See the port."""
+        known = [id for id in ids if is_uuid(id)]
+
+        async def work(session: Session) -> list[Changed]:
+            return await editing.cancel(session, self._database, known, ids, reason)
+
+        return await self._database.calm(work) if ids else []
+
+    async def retry(self, ids: Sequence[str]) -> list[Changed]:
+        """See the port."""
+        known = [id for id in ids if is_uuid(id)]
+
+        async def work(session: Session) -> list[Changed]:
+            return await editing.retry(session, self._database, known, ids)
+
+        return await self._database.calm(work) if ids else []
+
+    async def change(self, job_id: str, change: Change) -> Changed:
+        """See the port."""
+        if not is_uuid(job_id):
+            return editing.MISSING
+        return await self._database.calm(
+            lambda session: editing.change(session, self._database, job_id, change)
+        )

@@ -1,0 +1,151 @@
+"""The plans of every hot statement, on tables with enough rows: by the right index, and no walk through a table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from flux.domain.duration import HOUR
+from flux.domain.ids import IdSource
+from flux.domain.job import AttemptOutcome, JobState, NewJob, Outcome
+from flux.engine.ports import Demand, WorkerInfo
+from flux.stores.postgres.claiming import SQL as CLAIM
+from flux.stores.postgres.claiming import plan_claim
+from flux.stores.postgres.clock import SQL as DUTIES
+from flux.stores.postgres.database import Database, Place
+from flux.stores.postgres.ending import SQL as FINISH
+from flux.stores.postgres.inserting import SQL as INSERT
+from flux.stores.postgres.inserting import plain_values
+from flux.stores.postgres.leases import SQL as LEASES
+from flux.stores.postgres.sql import Statement
+from flux.stores.postgres.store import PostgresStore
+
+ROWS = 20_000
+TYPES = ("mail", "report", "thumbnail")
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[Any]:
+    """A connection as the store makes them, to a database with many jobs that wait, run, are due and have ended."""
+    store = PostgresStore(Place(url=database_url))
+    await store.open()
+    ids = IdSource(lambda: time.time_ns() // 1000)
+    info = WorkerInfo(id="w", host="h", pid=1, version="0", queues="*", types=TYPES, slots=1000)
+    await store.leases.register(info, 1_000_000_000)
+    for start in range(0, ROWS, 2000):
+        jobs = [
+            NewJob(id=ids.new(), type=TYPES[n % 3], queue=f"q{n % 2}", delay=HOUR * (n % 5 == 0))
+            for n in range(2000)
+        ]
+        await store.jobs.insert([jobs])
+        if start % 4000 == 0:
+            claimed = await store.jobs.claim(Demand(worker_id="w", types=TYPES, slots=900))
+            ended = [
+                Outcome(
+                    job_id=job.id,
+                    claim_id=job.claim_id,
+                    attempt=1,
+                    state=JobState.SUCCEEDED,
+                    how=AttemptOutcome.SUCCEEDED,
+                )
+                for job in claimed[:600]
+            ]
+            await store.jobs.finish("w", ended)
+    database = Database(Place(url=database_url))
+    connection = await database.connect()
+    await connection.execute("ANALYZE")
+    yield connection
+    await connection.close()
+    await store.close()
+
+
+async def plan_of(connection: Any, statement: Statement, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes of a statement's plan."""
+    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) {statement.text}", *statement.bind(values))
+    [plan] = json.loads(text)
+    return list(nodes(plan["Plan"]))
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def assert_by_index(
+    connection: Any, statement: Statement, values: dict[str, Any], *indexes: str
+) -> None:
+    """No walk through a table of jobs, and these indexes of ``live`` and no others."""
+    found = await plan_of(connection, statement, values)
+    walks = [
+        node["Relation Name"]
+        for node in found
+        if node["Node Type"] == "Seq Scan" and node["Relation Name"] not in ("done_default",)
+    ]
+    assert walks == [], f"{statement.name} walks through {walks}"
+    used = {
+        node["Index Name"]
+        for node in found
+        if node.get("Index Name", "").startswith("live_") and node["Node Type"] != "ModifyTable"
+    }
+    assert used == set(indexes), f"{statement.name} goes by {used}"
+
+
+async def some_ids(connection: Any, state: str, count: int) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT id FROM flux.live WHERE state = $1 ORDER BY id LIMIT $2", state, count
+    )
+    assert len(rows) == count
+    return [str(row[0]) for row in rows]
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_hot_statements_go_by_one_index_each(connection: Any, size: int) -> None:
+    now: dict[str, Any] = {"namespace": "default", "now": None}
+    demand = Demand(worker_id="w", types=TYPES, slots=size)
+    await assert_by_index(connection, *plan_claim("default", None, demand, 1), "live_available", "live_pkey")
+    limited = Demand(worker_id="w", types=TYPES, slots=size + 1, queues={"q0": 1}, every_queue=True)
+    await assert_by_index(connection, *plan_claim("default", None, limited, 1), "live_available", "live_pkey")
+    named = Demand(worker_id="w", types=TYPES, slots=size, queues={"q0": size}, every_queue=False)
+    await assert_by_index(connection, *plan_claim("default", None, named, 1), "live_available", "live_pkey")
+    hints = tuple(await some_ids(connection, "available", size))
+    hinted = Demand(worker_id="w", types=TYPES, slots=size, hints=hints)
+    await assert_by_index(connection, *plan_claim("default", None, hinted, 1), "live_pkey")
+
+    running = await some_ids(connection, "running", size)
+    ended = {"ids": running, "claims": [1] * size, "results": [b"1"] * size}
+    await assert_by_index(connection, FINISH["finish_succeeded"], now | ended, "live_pkey")
+    await assert_by_index(connection, FINISH["lock_standing"], now | {"ids": running}, "live_pkey")
+    moved = {"states": ["dead"] * size, "hows": ["failed"] * size, "results": [None] * size}
+    moved |= {"errors": [b"{}"] * size, "ids": running}
+    await assert_by_index(connection, FINISH["move_to_done"], now | moved, "live_pkey")
+    waits = {
+        "states": ["retrying"] * size,
+        "run_ats": [1] * size,
+        "errors": [b"{}"] * size,
+        "backs": [0] * size,
+    }
+    await assert_by_index(connection, FINISH["wait_again"], now | waits | {"ids": running}, "live_pkey")
+    await assert_by_index(connection, CLAIM["held"], now | {"worker_id": "w"}, "live_running")
+    await assert_by_index(connection, CLAIM["all_lanes"], now, "live_available")
+
+    jobs = [NewJob(id=id, type="mail") for id in hints]
+    await assert_by_index(connection, INSERT["insert_plain"], now | plain_values(jobs) | {"unseen": []})
+
+
+async def test_what_the_leader_asks_again_and_again_goes_by_index(connection: Any) -> None:
+    now: dict[str, Any] = {"namespace": "default", "now": 2**60}
+    due = now | {"limit": 1000}
+    await assert_by_index(connection, DUTIES["lock_due"], due, "live_due")
+    await assert_by_index(connection, DUTIES["lock_expired"], due, "live_expiring")
+    await assert_by_index(connection, DUTIES["lost"], due | {"grace": 1}, "live_running")
+    scheduled = await some_ids(connection, "scheduled", 1000)
+    await assert_by_index(connection, DUTIES["promote"], now | {"ids": scheduled}, "live_pkey")
+    await assert_by_index(connection, DUTIES["lanes"], now, "live_available")
+    lane = {"queue": "q0", "priority": 5, "after": scheduled[0], "limit": 10_000}
+    await assert_by_index(connection, DUTIES["offerable"], now | lane, "live_available")
+    await assert_by_index(connection, LEASES["orders"], now | {"id": "w"}, "live_cancels")
