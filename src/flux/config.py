@@ -20,7 +20,7 @@ from flux.domain.size import parse_size
 if TYPE_CHECKING:
     from flux.domain.request import Bounds
     from flux.engine.engine import Engine
-    from flux.engine.ports import Broker, Retention
+    from flux.engine.ports import Broker, Retention, Store
 
 CONFIG_FILE = "flux.toml"
 
@@ -35,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Durations are microseconds, sizes bytes; None is "no bound" or "not used"."""
 
     database_url: str = "sqlite:///flux.db"
+    database_direct_url: str | None = None
+    database_pooler: str = "none"
+    allow_lossy_commit: bool = False
     redis_url: str | None = None
     broker_url: str | None = None
     api_host: str = "127.0.0.1"
@@ -65,8 +68,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     debug: bool = False
 
     @property
+    def on_postgres(self) -> bool:
+        """Whether the database is a PostgreSQL; else it is an SQLite file."""
+        return is_postgres(self.database_url)
+
+    @property
+    def database_shown(self) -> str:
+        """The database as people are told of it: where the file is, or the URL without its password."""
+        if self.on_postgres:
+            return _without_password(self.database_url)
+        file = self.database_file
+        return file if file == ":memory:" else str(Path(file).absolute())
+
+    @property
     def database_file(self) -> str:
-        """The path of the SQLite file, or ``:memory:``."""
+        """The path of the SQLite file, or ``:memory:``. Raises ValueError where there is none."""
         return sqlite_path(self.database_url)
 
     @property
@@ -136,9 +152,8 @@ def build_engine(settings: Settings, *, migrate: bool = True) -> Engine:
     from flux.brokers.from_store import StoreBroker
     from flux.engine.clock import SystemClock
     from flux.engine.engine import Engine
-    from flux.stores.sqlite.store import SqliteStore
 
-    store = SqliteStore(settings.database_file, migrate=migrate)
+    store = build_store(settings, migrate=migrate)
     broker: Broker = StoreBroker(store)
     url = settings.broker_url or settings.redis_url
     if url is not None:
@@ -159,14 +174,42 @@ def _redis_broker(url: str, by_policy: Broker, namespace: str) -> Broker:
         raise SettingsError(f"{_shown(url)} cannot be used: {error}") from error
 
 
+def build_store(settings: Settings, *, migrate: bool = True) -> Store:
+    """The store that the settings name, not yet opened. Raises ``FluxError`` when its driver is not installed."""
+    if not settings.on_postgres:
+        from flux.stores.sqlite.store import SqliteStore
+
+        return SqliteStore(settings.database_file, migrate=migrate)
+    from flux.stores.postgres.address import driver
+
+    driver()  # says in words when it is missing, before anything imports it
+    from flux.stores.postgres.database import Place
+    from flux.stores.postgres.store import PostgresStore
+
+    place = Place(
+        url=settings.database_url,
+        direct_url=settings.database_direct_url,
+        pooler=settings.database_pooler == "transaction",
+        lossy=settings.allow_lossy_commit,
+    )
+    return PostgresStore(place, namespace=settings.namespace, migrate=migrate)
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a URL names a PostgreSQL."""
+    return url.partition("://")[0].lower() in ("postgres", "postgresql")
+
+
 def sqlite_path(url: str) -> str:
     """The file that ``sqlite:///…`` names. Raises ValueError for every other URL, with the reason."""
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
-    if scheme in ("postgres", "postgresql"):
-        raise ValueError("PostgreSQL comes with the next release; use sqlite:///flux.db until then")
+    if is_postgres(url):
+        raise ValueError("is a PostgreSQL and no file")
     if not separator or scheme != "sqlite":
-        raise ValueError("is not a database that Flux knows; write it like sqlite:///flux.db")
+        raise ValueError(
+            "is not a database that Flux knows; write it like sqlite:///flux.db or postgres://user:password@host/flux"
+        )
     if rest in ("", "/", "/:memory:"):
         return ":memory:"
     if not rest.startswith("/"):
@@ -187,7 +230,17 @@ def _text(raw: object) -> str:
 
 def _database(raw: object) -> str:
     url = _text(raw)
+    if is_postgres(url):
+        return _postgres(raw)
     sqlite_path(url)
+    return url
+
+
+def _postgres(raw: object) -> str:
+    from flux.stores.postgres.address import read_address
+
+    url = _text(raw)
+    read_address(url)
     return url
 
 
@@ -322,6 +375,9 @@ _positive = _duration(1, "must be positive")
 _SETTINGS: dict[str, tuple[str, Callable[[object], object]]] = {
     # field: (name in the environment, reader)
     "database_url": ("DATABASE_URL", _database),
+    "database_direct_url": ("DATABASE_DIRECT_URL", _postgres),
+    "database_pooler": ("DATABASE_POOLER", _one_of("none", "transaction")),
+    "allow_lossy_commit": ("FLUX_ALLOW_LOSSY_COMMIT", _yes),
     "redis_url": ("REDIS_URL", _redis),
     "broker_url": ("FLUX_BROKER_URL", _broker),
     "api_host": ("FLUX_API_HOST", _text),
@@ -396,9 +452,13 @@ def _read(values: dict[str, Any], field: str, shown: str, raw: object, wrong: li
 
 def _shown(raw: object) -> str:
     """A value as an error quotes it: short, and without a URL's password, since errors go to logs."""
+    return repr(_without_password(str(raw))[:60])
+
+
+def _without_password(url: str) -> str:
     import re
 
-    return repr(re.sub(r"(//[^/@:]*:)[^@]*@", r"\1***@", str(raw))[:60])
+    return re.sub(r"(//[^/@:]*:)[^@]*@", r"\1***@", re.sub(r"([?&]password=)[^&]*", r"\1***", url))
 
 
 def _did_you_mean(name: str, known: list[str]) -> str:

@@ -21,7 +21,7 @@ from flux.domain.duration import DAY, HOUR, SECOND
 from flux.domain.shares import QueueShares
 
 EXAMPLE = Path(__file__).parents[2] / "flux.toml.example"
-WITHOUT_DEFAULT = ("redis_url", "broker_url", "smtp_url", "metrics_port")
+WITHOUT_DEFAULT = ("database_direct_url", "redis_url", "broker_url", "smtp_url", "metrics_port")
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -129,11 +129,10 @@ def test_a_missing_file_is_none(tmp_path: Path) -> None:
         ({"FLUX_DEBUG": "maybe"}, "neither 1 nor 0"),
         ({"SMTP_URL": "localhost"}, "is not a mail server"),
         ({"DATABASE_URL": "mysql://x/y"}, "is not a database that Flux knows"),
-        (
-            {"DATABASE_URL": "postgres://flux:flux123@localhost:5432/flux?sslmode=disable"},
-            "with the next release",
-        ),
-        ({"DATABASE_URL": "postgresql://localhost/flux"}, "with the next release"),
+        ({"DATABASE_URL": "postgres://flux:flux123@localhost:port/flux"}, "cannot be read; write it like"),
+        ({"DATABASE_URL": "postgres://flux:flux123@db/flux?connect_timeout=x"}, "no number of seconds"),
+        ({"DATABASE_DIRECT_URL": "sqlite:///flux.db"}, "is not a PostgreSQL database"),
+        ({"DATABASE_POOLER": "session"}, "is not one of none, transaction"),
         ({"REDIS_URL": "nats://localhost"}, "REDIS_URL='nats://localhost' is not a Redis"),
         ({"FLUX_BROKER_URL": "nats://localhost"}, "with the next release"),
         ({"FLUX_BROKER_URL": "pigeon://x"}, "is not a broker that Flux knows"),

@@ -70,7 +70,7 @@ def check_here() -> tuple[list[Check], Settings | None]:
         return [*checks, Check("settings", "wrong", str(error))], None
     return [
         *checks,
-        Check("settings", "ok", f"{settings.database_url}, lease {format_duration(settings.lease)}"),
+        Check("settings", "ok", f"{settings.database_shown}, lease {format_duration(settings.lease)}"),
     ], settings
 
 
@@ -96,7 +96,7 @@ def check_file(file: Path) -> list[Check]:
     return [_disk(file), _file_system(file)]
 
 
-async def check_store(settings: Settings, file: Path) -> list[Check]:
+async def check_store(settings: Settings, file: Path | None) -> list[Check]:
     """The database, its schema, and who works on it."""
     checks: list[Check] = []
     engine = build_engine(settings, migrate=False)
@@ -118,12 +118,12 @@ async def check_store(settings: Settings, file: Path) -> list[Check]:
         await engine.close()
 
 
-async def _of_engine(engine: Engine, file: Path) -> list[Check]:
+async def _of_engine(engine: Engine, file: Path | None) -> list[Check]:
     health = await engine.store.health()
     size = "" if health.size is None else f" {format_size(health.size)}."
     checks = [
         Check("database", "ok" if health.ok else "wrong", health.detail + size),
-        _durability(file, health.durable),
+        _durability_of_server(health.durable) if file is None else _durability(file, health.durable),
     ]
     broker = await engine.broker.health()
     well = (
@@ -138,6 +138,14 @@ async def _of_engine(engine: Engine, file: Path) -> list[Check]:
     queues = await engine.queues.list()
     checks += [_clock(engine, workers, now), _workers(workers), _scheduler(queues, now)]
     return [*checks, await _waiting(engine, queues, workers, now)]
+
+
+def _durability_of_server(durable: bool) -> Check:
+    if durable:
+        return Check("durability", "ok", "every commit is synced to the server's disk")
+    return Check(
+        "durability", "wrong", "the server may lose accepted jobs in a crash (synchronous_commit, fsync)"
+    )
 
 
 def _durability(file: Path, durable: bool) -> Check:

@@ -21,9 +21,9 @@ def doctor(as_json: Json = False) -> None:
     """Check Python, SQLite, the database, its schema, workers and queues. Exit code 1 when something is wrong."""
     checks, settings = check_here()
     if settings is not None:
-        file = Path(settings.database_file)
-        checks += check_file(file)
-        if file.is_file():
+        file = None if settings.on_postgres else Path(settings.database_file)
+        checks += [] if file is None else check_file(file)
+        if file is None or file.is_file():
             checks += asyncio.run(check_store(settings, file))
     wrong = [check for check in checks if check.state == "wrong"]
     if as_json:

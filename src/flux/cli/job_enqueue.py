@@ -104,10 +104,10 @@ def enqueue(
         return job, submitted.how, await why_waiting(engine, job)
 
     settings = read_settings()
-    made = not Path(settings.database_file).exists()
+    made = not settings.on_postgres and not Path(settings.database_file).exists()
     job, how, why = submit(work, settings)
     if made:
-        say(f"made the database {Path(settings.database_file).absolute()}")
+        say(f"made the database {settings.database_shown}")
     _print(job, how, why, waited=wait, quiet=quiet, as_json=as_json)
     if wait and job.state not in FINAL:
         say(f"still {job.state} after {wait_timeout}")

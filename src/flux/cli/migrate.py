@@ -56,7 +56,7 @@ def down(
         _report([], "taken back", as_json)
         return
     what = "everything in it" if target == 0 else "what the later steps hold"
-    confirm(f"take {settings.database_file} from {stands} back to {target}? That deletes {what}.", yes=yes)
+    confirm(f"take {settings.database_shown} from {stands} back to {target}? That deletes {what}.", yes=yes)
     _report(_migrate(settings, target), "taken back", as_json)
 
 
