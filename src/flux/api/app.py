@@ -132,12 +132,10 @@ class Api:
 
 
 async def _send(answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = [
-        (b"content-type", answer.content_type),
-        (b"content-length", str(len(answer.body)).encode()),
-        NOSNIFF,
-        *answer.headers,
-    ]
+    headers = [NOSNIFF, *answer.headers]
+    if answer.status != 204:
+        headers.append((b"content-type", answer.content_type))
+        headers.append((b"content-length", str(len(answer.body)).encode()))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     body = b"" if scope["method"] == "HEAD" else answer.body
     if answer.status in (413, 415):

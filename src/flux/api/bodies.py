@@ -12,7 +12,7 @@ import msgspec
 from flux.api.http import Call, too_large
 from flux.api.problems import Problem
 from flux.domain.errors import FieldError, Invalid
-from flux.domain.request import MAX_NESTING, JobRequest, parse_job
+from flux.domain.request import MAX_NESTING, JobRequest, in_json_words, parse_job
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ def _every_wrong_field(body: bytes, type: Any, first: msgspec.ValidationError) -
             msgspec.json.decode(value, type=known[name].type)
         except (msgspec.ValidationError, RecursionError) as error:
             message, _, inner = str(error).partition(" - at `$")
-            errors.append(FieldError(name + inner.rstrip("`"), message[:1].lower() + message[1:]))
+            errors.append(FieldError(name + inner.rstrip("`"), in_json_words(message)))
     errors += [
         FieldError(name, "is required") for name, f in known.items() if f.required and name not in given
     ]

@@ -349,29 +349,32 @@ def parse_job(raw: bytes | msgspec.Raw, at: str = "") -> JobRequest:
     """Read a request from JSON. Raises ``Invalid`` with every wrong field, ``msgspec.DecodeError`` for bad JSON."""
     try:
         return _decoder.decode(raw)
-    except msgspec.ValidationError as error:
-        raise _wrong_kinds(raw, at, error) from None
+    except msgspec.ValidationError:
+        pass
     except RecursionError:
         raise Invalid.one(at + "payload", f"is nested deeper than {MAX_NESTING} levels") from None
+    return _by_field(raw, at)
 
 
 _decoder = msgspec.json.Decoder(JobRequest)
 
 
-def _wrong_kinds(raw: bytes | msgspec.Raw, at: str, first: msgspec.ValidationError) -> Invalid:
-    """The slow path: each field by itself, so that all wrong ones are named at once."""
+def _by_field(raw: bytes | msgspec.Raw, at: str) -> JobRequest:
+    """The slow path: each field by itself, so that all wrong ones are named at once. Raises ``Invalid``."""
     try:
         given = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     except msgspec.ValidationError:
-        return Invalid.one(at.rstrip(".") or "body", "must be a JSON object with at least a type")
+        raise Invalid.one(at.rstrip(".") or "body", "must be a JSON object with at least a type") from None
     except RecursionError:
-        return Invalid.one(at + "payload", f"is nested deeper than {MAX_NESTING} levels")
+        raise Invalid.one(at + "payload", f"is nested deeper than {MAX_NESTING} levels") from None
     errors: list[FieldError] = []
     good: dict[str, Any] = {}
     for name, value in given.items():
         field = _FIELDS.get(name)
         if field is None:
             errors.append(FieldError(at + name, f"is not a field of a job{_did_you_mean(name)}"))
+            continue
+        if means_default(field, value):
             continue
         try:
             good[name] = msgspec.json.decode(value, type=field.type)
@@ -382,8 +385,13 @@ def _wrong_kinds(raw: bytes | msgspec.Raw, at: str, first: msgspec.ValidationErr
     if "type" not in given:
         errors.append(FieldError(at + "type", "is required: the job type that a handler serves"))
     if not errors:
-        return Invalid.one(at.rstrip(".") or "body", str(first))
-    return Invalid(errors + _wrong_values(good, given, at))
+        return JobRequest(**good)  # nothing but nulls that mean the default
+    raise Invalid(errors + _wrong_values(good, given, at))
+
+
+def means_default(field: msgspec.structs.FieldInfo, value: bytes | msgspec.Raw) -> bool:
+    """Whether a field is given as null although it is never null: then it is as if it were left out."""
+    return bytes(value) == b"null" and not field.required and field.type is not msgspec.Raw
 
 
 def _wrong_values(good: dict[str, Any], given: dict[str, msgspec.Raw], at: str) -> list[FieldError]:
@@ -417,7 +425,16 @@ def wrong_kind(
             if not bytes(one).startswith(b'"'):
                 inner = f".{key[:50]}"
                 break
-    return FieldError(at + name + inner, message[:1].lower() + message[1:])
+    return FieldError(at + name + inner, in_json_words(message))
+
+
+_JSON_WORDS = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+
+def in_json_words(message: str) -> str:
+    """What a decoder says of a value, as the second half of a sentence and without the words of Python."""
+    words = re.sub(r"\b(str|int|float|bool)\b", lambda found: _JSON_WORDS[found[0]], message)
+    return words[:1].lower() + words[1:]
 
 
 def _did_you_mean(name: str) -> str:
@@ -435,7 +452,9 @@ __all__ = [
     "check_tags",
     "encode_value",
     "fingerprint",
+    "in_json_words",
     "json_problem",
+    "means_default",
     "parse_job",
     "validate",
     "wrong_kind",

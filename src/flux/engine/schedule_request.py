@@ -10,7 +10,15 @@ import msgspec
 from flux.domain.backoff import BackoffError
 from flux.domain.duration import format_duration, format_instant, parse_duration, parse_instant
 from flux.domain.errors import FieldError, Invalid
-from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest, Seconds, validate, wrong_kind
+from flux.domain.request import (
+    DEFAULT_BOUNDS,
+    Bounds,
+    JobRequest,
+    Seconds,
+    means_default,
+    validate,
+    wrong_kind,
+)
 from flux.domain.schedule import Cron, Every, Misfire, Once, Overlap, ScheduleError, ScheduleSpec, parse_rule
 
 T = TypeVar("T")
@@ -238,6 +246,8 @@ def _from_fields(fields: dict[str, msgspec.Raw]) -> ScheduleRequest:
         field = _FIELDS.get(name)
         if field is None:
             errors.append(FieldError(name[:50], "is not a field of a schedule"))
+            continue
+        if means_default(field, raw):
             continue
         try:
             values[name] = (

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from flux.domain.errors import TooDeep, Unavailable
+from flux.domain.request import JobRequest
 from tests.integration.api.conftest import JOBS, MAX_PAYLOAD, Rest, fields, problem
 
 JSON = {"content-type": "application/json"}
@@ -193,6 +196,53 @@ async def test_sentences_are_the_same_everywhere_and_name_the_field_once(rest: R
     assert posted["errors"] == patched["errors"]
     magic = problem(await rest.client.post(JOBS, json={"type": "x", "backoff": {"kind": "magic"}}), 422)
     assert magic["errors"][0]["message"].startswith("must be one of")
+
+
+async def test_null_is_the_default_and_a_payload(rest: Rest) -> None:
+    nulls = {
+        name: None
+        for name in msgspec.structs.asdict(JobRequest(type="x"))
+        if name not in ("type", "idempotency_key")
+    }
+    body = nulls | {"type": "x", "idempotency_key": "k"}
+    job = await rest.enqueue(**body)
+    assert (job["queue"], job["priority"], job["max_retries"], job["tags"]) == ("default", 5, 3, [])
+    assert job["payload"] is None
+    plain = {"type": "x", "payload": None, "idempotency_key": "k"}
+    assert (await rest.client.post(JOBS, json=plain)).json()["id"] == job["id"]
+    batch = await rest.client.post(f"{JOBS}/batch", json={"jobs": [body, {"type": "y", "tags": None}]})
+    assert batch.status_code == 201
+    assert batch.json()["jobs"][0]["id"] == job["id"]
+    answer = await rest.client.post(JOBS, json={"type": None})
+    assert fields(problem(answer, 422)) == {"type"}
+    answer = await rest.client.post(JOBS, json={"type": "x", "tags": None, "priority": 11})
+    assert fields(problem(answer, 422)) == {"priority"}
+
+
+async def test_words_are_those_of_json(rest: Rest) -> None:
+    wrong = {"type": 1, "priority": "high", "delay": [], "tags": {}, "unique": {"by": 5}}
+    for path, body in ((JOBS, wrong), ("/api/v1/schedules", {"name": 5, "type": 1, "paused": "no"})):
+        found = problem(await rest.client.post(path, json=body), 422)["errors"]
+        assert not [error for error in found if re.search(r"\b(str|int|bool|float)\b", error["message"])]
+        assert {"field": "type", "message": "expected `string`, got `integer`"} in found
+    found = problem(await rest.client.post(f"{JOBS}/cancel", json={"queue": 1}), 422)["errors"]
+    assert found == [{"field": "queue", "message": "expected `string | null`, got `integer`"}]
+
+
+@pytest.mark.parametrize(
+    ("verb", "states"), [("retry", ["dead", "running"]), ("retry", "succeeded"), ("cancel", ["dead"])]
+)
+async def test_states_in_which_nothing_can_be_done_are_refused(rest: Rest, verb: str, states: Any) -> None:
+    answer = await rest.client.post(f"{JOBS}/{verb}", json={"state": states})
+    assert fields(problem(answer, 422)) == {"state"}
+
+
+async def test_no_content_has_no_type(rest: Rest) -> None:
+    await rest.client.post("/api/v1/schedules", json={"name": "n", "type": "x", "every": "1h"})
+    answer = await rest.client.delete("/api/v1/schedules/n")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert "content-type" not in answer.headers
+    assert "content-length" not in answer.headers
 
 
 async def test_a_batch_is_accepted_in_order(rest: Rest) -> None:

@@ -11,11 +11,14 @@ from flux.api.http import Answer, Call
 from flux.api.operations import BASE, Body, Operation, Reply
 from flux.api.rest.jobs import check_reason
 from flux.domain.errors import Invalid
+from flux.domain.job import LIVE, JobState
+from flux.engine.ports import JobFilter
 
 if TYPE_CHECKING:
     from flux.api.app import Api
 
 _LIMIT = 64 << 10
+_RETRYABLE = frozenset({JobState.DEAD, JobState.CANCELLED})
 
 
 class Count(msgspec.Struct):
@@ -35,18 +38,29 @@ class BulkResource:
         bulk = await self._read(call)
         if bulk.reason is not None:
             raise Invalid.one("reason", "belongs to a cancel")
-        return Answer.json(Count(await self._jobs.retry_all(filters.from_body(bulk))))
+        wanted = filters.from_body(bulk)
+        _check_states(wanted, _RETRYABLE, "retried")
+        return Answer.json(Count(await self._jobs.retry_all(wanted)))
 
     async def cancel(self, call: Call) -> Answer:
         """``POST /jobs/cancel``."""
         bulk = await self._read(call)
         check_reason(bulk.reason)
-        return Answer.json(Count(await self._jobs.cancel_all(filters.from_body(bulk), bulk.reason)))
+        wanted = filters.from_body(bulk)
+        _check_states(wanted, LIVE, "cancelled")
+        return Answer.json(Count(await self._jobs.cancel_all(wanted, bulk.reason)))
 
     async def _read(self, call: Call) -> filters.BulkFilter:
         body = await call.body(_LIMIT)
         # No body at all means no filter; it is refused with the words that say how to mean every job.
         return bodies.read(body, filters.BulkFilter) if body.strip() else filters.BulkFilter()
+
+
+def _check_states(wanted: JobFilter, may: frozenset[JobState], verb: str) -> None:
+    """Refuse a state in which nothing is to be done, rather than answer that it was done to none."""
+    if wrong := [state for state in wanted.states if state not in may]:
+        names = " and ".join(sorted(may))
+        raise Invalid.one("state", f"a job that is {wrong[0]} cannot be {verb}; those can that are {names}")
 
 
 def operations(api: Api) -> list[Operation]:
