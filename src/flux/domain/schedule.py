@@ -315,17 +315,21 @@ def parse_rule(
 ) -> Cron | Every | Once:
     """Return the rule that exactly one of `cron`, `every` and `at` describes.
 
-    `timezone` (default UTC) belongs to cron; `anchor` (microseconds since the epoch) to every. A cron of
-    "@every 5m" is an interval. Raises ScheduleError, which names the field.
+    `timezone` (default UTC) belongs to cron, since only that reads clocks; `anchor` (microseconds since the
+    epoch) to every. A cron of "@every 5m" is an interval. Raises ScheduleError, which names the field.
     """
     if sum(value is not None for value in (cron, every, at)) != 1:
         raise ScheduleError("cron", "give exactly one of cron, every and at")
     if cron is not None:
         if cron.strip().lower().startswith("@every "):
+            if timezone not in (None, "UTC"):
+                raise ScheduleError("timezone", "changes nothing for an interval: leave it out")
             return Every(_reading("cron", parse_duration, cron.strip()[len("@every ") :]), anchor)
         return Cron(cron, timezone or "UTC")
     if timezone is not None:
-        _zone(timezone)  # it changes nothing here, but a wrong one is a mistake
+        raise ScheduleError(
+            "timezone", "belongs to cron: an interval or an instant is the same in all of them"
+        )
     if every is not None:
         return Every(_reading("every", parse_duration, every), anchor)
     assert at is not None

@@ -91,6 +91,7 @@ async def test_names_are_taken_once_and_paged(rest: Rest) -> None:
     [
         ({"cron": "nope"}, {"cron"}),
         ({"every": "1s"}, {"cron"}),
+        ({"cron": None, "every": "1m", "timezone": "UTC"}, {"timezone"}),
         ({"timezone": "Mars"}, {"timezone"}),
         ({"overlap": "maybe", "priority": 0}, {"overlap", "priority"}),
         ({"name": "bad name"}, {"name"}),
@@ -101,6 +102,17 @@ async def test_names_are_taken_once_and_paged(rest: Rest) -> None:
 async def test_wrong_fields_are_named(rest: Rest, change: dict[str, Any], wrong: set[str]) -> None:
     assert fields(problem(await rest.client.post(SCHEDULES, json=NIGHTLY | change), 422)) == wrong
     assert (await rest.client.get(SCHEDULES)).json()["schedules"] == []
+
+
+async def test_null_is_the_default(rest: Rest) -> None:
+    plain = await make(rest)
+    await rest.client.delete(f"{SCHEDULES}/nightly")
+    nulls = dict.fromkeys(
+        ("queue", "priority", "max_retries", "tags", "overlap", "misfire", "paused", "every")
+    )
+    made = await make(rest, **nulls)
+    same = ("queue", "priority", "max_retries", "tags", "overlap", "misfire", "paused", "rule")
+    assert {name: made[name] for name in same} == {name: plain[name] for name in same}
 
 
 async def test_a_payload_past_the_limit_is_too_large(rest: Rest) -> None:

@@ -347,7 +347,7 @@ def test_rules_are_read_from_what_people_write() -> None:
     assert parse_rule(cron="@daily", timezone="Europe/Berlin") == Cron("@daily", "Europe/Berlin")
     assert parse_rule(cron="@every 90s", anchor=7) == Every(90 * SECOND, 7)
     assert parse_rule(every=timedelta(minutes=1)) == Every(MINUTE)
-    assert parse_rule(at="1970-01-01T00:00:01Z", timezone="UTC") == Once(SECOND)
+    assert parse_rule(at="1970-01-01T00:00:01Z") == Once(SECOND)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,9 @@ def test_rules_are_read_from_what_people_write() -> None:
         ({"cron": "x"}, "cron"),
         ({"cron": "@every soon"}, "cron"),
         ({"cron": "@daily", "timezone": "Nowhere"}, "timezone"),
-        ({"every": "5m", "timezone": "Nowhere"}, "timezone"),
+        ({"every": "5m", "timezone": "UTC"}, "timezone"),
+        ({"at": "1970-01-01T00:00:01Z", "timezone": "UTC"}, "timezone"),
+        ({"cron": "@every 5m", "timezone": "Europe/Berlin"}, "timezone"),
         ({"every": "soon"}, "every"),
         ({"every": "-5m"}, "every"),
         ({"at": "2026-01-01T00:00:00"}, "at"),
