@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 BUSY_POLL = 0.007
 IDLE_POLL = 0.05
@@ -111,7 +112,9 @@ class Glass:
                     self.close()
             if self._connection is None:
                 status = os.stat(self._path)
-                self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=0.0)
+                # Not to make a file where one went away meanwhile: SQLite would take its log for another's.
+                there = f"{Path(self._path).absolute().as_uri()}?mode=rw"
+                self._connection = sqlite3.connect(there, uri=True, isolation_level=None, timeout=0.0)
                 self._file = (status.st_dev, status.st_ino)
                 self._seen = None
             version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
