@@ -33,6 +33,7 @@ async def echo(payload: Annotated[Any, Payload()]) -> Any:
 @flux.job
 async def sleep(ctx: Context, seconds: float = 1.0, **_: Any) -> Any:
     """Wait without holding anything but a slot; return the payload."""
+    ctx.logger.info("sleeping for %g s", seconds)
     await asyncio.sleep(seconds)
     return ctx.payload
 
@@ -63,8 +64,9 @@ def block(ctx: Context, seconds: float = 1.0, **_: Any) -> Any:
 
 
 @flux.job(isolation="process")
-def cpu(milliseconds: float = 100.0, **_: Any) -> dict[str, float]:
+def cpu(ctx: Context, milliseconds: float = 100.0, **_: Any) -> dict[str, float]:
     """Keep a core of a child process busy for that long."""
+    ctx.logger.info("counting for %g ms in process %d", milliseconds, os.getpid())
     end = time.perf_counter() + milliseconds / 1000
     rounds = 0
     while time.perf_counter() < end:
@@ -75,14 +77,16 @@ def cpu(milliseconds: float = 100.0, **_: Any) -> dict[str, float]:
 @flux.job
 async def flaky(ctx: Context, fail_times: int = 1, **_: Any) -> dict[str, int]:
     """Fail that many attempts, then return the number of the one that did not."""
+    ctx.logger.info("attempt %d of at most %d", ctx.attempt, ctx.max_attempts)
     if ctx.attempt <= fail_times:
         raise RuntimeError(f"attempt {ctx.attempt} fails on purpose, as the first {fail_times} do")
     return {"attempt": ctx.attempt}
 
 
 @flux.job
-async def fail(message: str = "failed on purpose", **_: Any) -> None:
+async def fail(ctx: Context, message: str = "failed on purpose", **_: Any) -> None:
     """Fail every attempt with this message."""
+    ctx.logger.warning("about to fail")
     raise RuntimeError(message)
 
 
@@ -117,9 +121,12 @@ def email(
         raise ValueError(f"to has no address: {to!r}")
     settings = flux.settings()
     if settings.smtp_url is not None:
+        ctx.logger.info("handing the mail to %s to the server", message["To"])
         send(message, settings.smtp_url)
         return {"message_id": message_id, "server": urlsplit(settings.smtp_url).hostname or ""}
-    return {"message_id": message_id, "file": str(keep(message, settings.outbox, ctx.job_id))}
+    file = keep(message, settings.outbox, ctx.job_id)
+    ctx.logger.info("no SMTP_URL is set: the mail to %s lies in %s", message["To"], file)
+    return {"message_id": message_id, "file": str(file)}
 
 
 def send(message: EmailMessage, url: str) -> None:

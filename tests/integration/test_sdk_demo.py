@@ -16,6 +16,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from flux import Flux, JobFailed, JobState
+from flux.sdk.doors import EngineDoor
 
 
 @pytest.fixture
@@ -50,6 +51,24 @@ async def test_echo_returns_any_payload(demo: Flux) -> None:
 async def test_sleep_and_block_return_their_payload(demo: Flux) -> None:
     for type in ("sleep", "block"):
         assert await run(demo, type, {"seconds": 0.01, "other": 1}) == {"seconds": 0.01, "other": 1}
+
+
+async def test_some_say_what_they_do(demo: Flux) -> None:
+    said = {}
+    door = await demo.doors.here()
+    assert isinstance(door, EngineDoor)
+    for type, payload in (
+        ("sleep", {"seconds": 0.5}),
+        ("cpu", {"milliseconds": 1}),
+        ("email", {"to": "a@b.c"}),
+    ):
+        handle = await demo.enqueue(type, payload)
+        await handle.result(timeout=60)
+        [(_, attempt, line)] = await door.engine.jobs.logs(handle.id)
+        said[type] = (attempt, line.text)
+    assert said["sleep"] == (1, "sleeping for 0.5 s")
+    assert said["cpu"][1].startswith("counting for 1 ms in process")
+    assert said["email"][1].startswith("no SMTP_URL is set: the mail to a@b.c lies in")
 
 
 async def test_append(demo: Flux, tmp_path: Path) -> None:

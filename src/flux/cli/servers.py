@@ -14,17 +14,18 @@ dashboard = typer.Typer(rich_markup_mode=None)
 scheduler = typer.Typer(rich_markup_mode=None)
 
 Host = Annotated[str | None, typer.Option(help="Listen here; 0.0.0.0 is every network. Default: 127.0.0.1.")]
-Port = Annotated[int | None, typer.Option("--port", "-p", help="Default: API_PORT or DASHBOARD_PORT.")]
+ApiPort = Annotated[int | None, typer.Option("--port", "-p", help="API_PORT, 8080.")]
+DashboardPort = Annotated[int | None, typer.Option("--port", "-p", help="DASHBOARD_PORT, 8081.")]
 
 
 @api.command("api")
-def run_api(host: Host = None, port: Port = None, as_json: JsonLogs = False) -> None:
+def run_api(host: Host = None, port: ApiPort = None, as_json: JsonLogs = False) -> None:
     """Run the REST server: /api/v1, /health, /metrics, /docs."""
     _run("api", {"api_host": host, "api_port": port}, as_json)
 
 
 @dashboard.command("dashboard")
-def run_dashboard(host: Host = None, port: Port = None, as_json: JsonLogs = False) -> None:
+def run_dashboard(host: Host = None, port: DashboardPort = None, as_json: JsonLogs = False) -> None:
     """Run the dashboard."""
     _run("dashboard", {"dashboard_host": host, "dashboard_port": port}, as_json)
 
