@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -104,7 +103,7 @@ def banner(settings: Settings, flux: Flux, spec: str) -> str:
             "",
             f"  API        {api}/api/v1    try it at {api}/docs",
             f"  Dashboard  {url(settings.dashboard_host, settings.dashboard_port)}",
-            f"  Database   {Path(settings.database_file).absolute()}",
+            f"  Database   {settings.database_shown}",
             f"  Handlers   {shown or 'none yet'} ({spec})",
             "",
             "  A first job:",
