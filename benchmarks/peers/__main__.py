@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def main() -> None:
     parser.add_argument("--python", default="", help="interpreter of them all (default: the newest found)")
     parser.add_argument("--out", type=Path, default=environments.HERE.parent, help="where peers.json goes")
     options = parser.parse_args()
+    # Also when told to end: what was started is stopped, and the servers' folders go.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     peers = chosen(options.only)
     python = options.python or environments.newest_python()
     size = Round(options.jobs, options.singles, options.pickups)

@@ -180,8 +180,8 @@ PEERS = (
         store="Redis",
         script="with_huey.py",
         needs=("huey==3.5.4", "redis[hiredis]==8.1.0"),
-        worker="1 process, 1 thread",
-        settings="`blocking=True`, `results=False`; no bulk way",
+        worker="1 process, 8 threads",
+        settings="8 threads, `blocking=True`, `results=False`; no bulk way",
         share=2,
     ),
     Peer(
@@ -198,8 +198,8 @@ PEERS = (
         store="Redis",
         script="with_celery.py",
         needs=("celery[redis]==5.7.0", "redis[hiredis]==8.1.0"),
-        worker="1 child process (prefork)",
-        settings="`--concurrency=1`, `worker_prefetch_multiplier=128`, results ignored, no gossip, mingle or "
+        worker="1 process, 1 job at a time",
+        settings="`--pool=solo`, `worker_prefetch_multiplier=128`, results ignored, no gossip, mingle or "
         "heartbeat; no bulk way",
         share=5,
     ),

@@ -40,7 +40,7 @@ class WithCelery(SyncPeer):
 
     def serve(self) -> None:
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=WARNING"]
-        app.worker_main(["worker", "--pool=prefork", "--concurrency=1", *quiet])
+        app.worker_main(["worker", "--pool=solo", *quiet])
 
 
 if __name__ == "__main__":

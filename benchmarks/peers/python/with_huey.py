@@ -26,7 +26,7 @@ class WithHuey(SyncPeer):
 
     def serve(self) -> None:
         logging.getLogger("huey").setLevel(logging.ERROR)
-        huey.create_consumer(workers=1, worker_type="thread", periodic=False).run()
+        huey.create_consumer(workers=8, worker_type="thread", periodic=False).run()
 
 
 if __name__ == "__main__":
