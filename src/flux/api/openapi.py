@@ -10,6 +10,7 @@ import msgspec
 
 from flux import __version__
 from flux.api import examples
+from flux.api.constraints import constrain
 from flux.api.operations import Operation, Parameter, Reply
 from flux.api.problems import KINDS, PROBLEM_JSON, ProblemBody
 from flux.api.schemas import REF, is_struct, schemas_of
@@ -49,6 +50,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         if operation.body is not None and is_struct(operation.body.type):
             types.append(operation.body.type)
     schemas = schemas_of(types)
+    constrain(schemas)
     paths: dict[str, dict[str, Any]] = {}
     for operation in shown:
         path = re.sub(r"\{(\w+)\+\}", r"{\1}", operation.path)

@@ -88,6 +88,67 @@ async def test_examples_of_bodies_are_accepted(rest: Rest) -> None:
         assert answer.status_code < 300, (method, path, answer.text)
 
 
+async def test_bounds_and_patterns_are_those_of_the_application(rest: Rest) -> None:
+    fields = (await document(rest))["components"]["schemas"]["JobRequest"]["properties"]
+
+    async def accepted(**body: Any) -> bool:
+        answer = await rest.client.post("/api/v1/jobs", json={"type": "x", **body})
+        assert answer.status_code in (201, 422), answer.text
+        return answer.is_success
+
+    for name in ("priority", "max_retries"):
+        low, high = fields[name]["minimum"], fields[name]["maximum"]
+        assert [await accepted(**{name: value}) for value in (low - 1, low, high, high + 1)] == [
+            False, True, True, False,
+        ]  # fmt: skip
+    for name in ("type", "queue"):
+        most = fields[name]["maxLength"]
+        for value in ("a", "a/b:c.d_e-9", "-a", "b c", "é", "", "x" * most, "x" * (most + 1)):
+            fits = re.search(fields[name]["pattern"], value) is not None and len(value) <= most
+            assert await accepted(**{name: value}) == fits, (name, value)
+    assert [await accepted(tags=["t"] * n) for n in (fields["tags"]["maxItems"], 51)] == [True, False]
+    for name, field in fields.items():
+        if name not in ("type", "payload"):
+            assert {"type": "null"} in field["anyOf"], name
+            assert await accepted(**{name: None}), name
+
+
+async def test_a_backoff_has_the_documented_shapes(rest: Rest) -> None:
+    schemas = (await document(rest))["components"]["schemas"]
+    assert schemas["JobRequest"]["properties"]["backoff"]["anyOf"][0] == {
+        "$ref": "#/components/schemas/Backoff"
+    }
+    *shapes, bare = schemas["Backoff"]["anyOf"]
+    samples = {"base": "2s", "max": "1m", "factor": 3, "jitter": 0.5, "delays": ["1s", 2]}
+    kinds = set()
+    for shape in shapes:
+        names = shape["properties"].keys() - {"kind"}
+        kind = shape["properties"]["kind"]["const"]
+        kinds.add(kind)
+        for name in samples:
+            backoff = {"kind": kind, **{one: samples[one] for one in names}, name: samples[name]}
+            answer = await rest.client.post("/api/v1/jobs", json={"type": "x", "backoff": backoff})
+            assert answer.is_success == (name in names), (backoff, answer.text)
+    assert kinds == {"exponential", "linear", "constant", "list"}
+    assert bare["type"] == "array"
+    for example in schemas["Backoff"]["examples"]:
+        assert (await rest.client.post("/api/v1/jobs", json={"type": "x", "backoff": example})).is_success
+
+
+async def test_the_change_of_a_schedule_is_documented_in_full(rest: Rest) -> None:
+    found = await document(rest)
+    body = found["paths"]["/api/v1/schedules/{name}"]["patch"]["requestBody"]["content"]["application/json"]
+    assert body["schema"] == {"$ref": "#/components/schemas/SchedulePatch"}
+    schema = found["components"]["schemas"]["SchedulePatch"]
+    assert set(schema["properties"]) == set(found["components"]["schemas"]["ScheduleRequest"]["properties"])
+    assert (schema["required"], schema["additionalProperties"]) == ([], False)
+    await rest.client.post("/api/v1/schedules", json={"name": "n", "type": "x", "cron": "@daily"})
+    for name in ("misfire", "overlap"):
+        for value in (*schema["properties"][name]["enum"], "maybe"):
+            answer = await rest.client.patch("/api/v1/schedules/n", json={name: value})
+            assert answer.is_success == (value != "maybe"), answer.text
+
+
 async def test_jobs_have_the_documented_fields(rest: Rest) -> None:
     found = await document(rest)
     schema = found["components"]["schemas"]["JobOut"]

@@ -56,6 +56,19 @@ class PauseScheduleRequest(msgspec.Struct, forbid_unknown_fields=True):
     note: str | None = None
 
 
+SchedulePatch = msgspec.defstruct(
+    "SchedulePatch",
+    [
+        (field.name, Any if field.type is msgspec.Raw else field.type | None, msgspec.UNSET)
+        for field in msgspec.structs.fields(ScheduleRequest)
+    ],
+    kw_only=True,
+    forbid_unknown_fields=True,
+    namespace={"__doc__": "What is to change of a schedule; null gives a field its default. The name stays."},
+)
+"""The body of ``PATCH /schedules/{name}``, for the documentation: ``parse_patch`` reads it field by field."""
+
+
 class SchedulesResource:
     """The calls on schedules."""
 
@@ -217,7 +230,7 @@ def operations(api: Api) -> list[Operation]:
             summary="Change a schedule",
             about="Only what is given is changed; null gives a field its default.",
             handler=schedules.change,
-            body=Body(dict[str, Any], {"cron": "0 4 * * *", "overlap": "allow"}),
+            body=Body(SchedulePatch, {"cron": "0 4 * * *", "overlap": "allow"}),
             replies=reply,
             problems=(400, 404, 409, 413, 415, 422),
         ),
