@@ -215,6 +215,29 @@ async def test_hooks_dependencies_and_threads_of_a_worker(flux: Flux) -> None:
     assert log == ["up", "pool", "pool closed", "down"]
 
 
+async def test_a_worker_says_that_its_slots_bound_chunks(
+    flux: Flux, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes = []
+
+    @flux.job(chunk=3, chunk_wait="10s")
+    async def wide(items: list[int]) -> None:
+        sizes.append(len(items))
+
+    @flux.job(chunk=2)
+    async def fits(items: list[int]) -> None: ...
+
+    handles = await flux.enqueue_many([wide.request(n) for n in range(4)])
+    async with flux.worker(concurrency=2):
+        for handle in handles:
+            await handle.result(timeout=60)
+    assert max(sizes) == 2
+    warned = [record.getMessage() for record in caplog.records if "chunks of" in record.getMessage()]
+    assert warned == [
+        "chunks of wide will have at most 2 jobs, since each of their jobs takes one of the 2 slots"
+    ]
+
+
 async def test_chunks(flux: Flux) -> None:
     calls: list[int] = []
 

@@ -64,6 +64,7 @@ class Worker:
 
     async def run(self) -> Left:
         """Work until told to leave; says why it left. Survives a store that is away and the loss of its lease."""
+        self._warn_of_chunks()
         isolation, pool = self._isolation, None
         if isolation is None:
             from flux.engine.isolation import ProcessPool
@@ -93,3 +94,13 @@ class Worker:
             self.ready.clear()
             if pool is not None:
                 await pool.close()
+
+    def _warn_of_chunks(self) -> None:
+        slots = self._options.concurrency
+        if wider := sorted(one.type for one in self._handlers.values() if one.chunk > slots):
+            logger.warning(
+                "chunks of %s will have at most %d jobs, since each of their jobs takes one of the %d slots",
+                ", ".join(wider),
+                slots,
+                slots,
+            )
