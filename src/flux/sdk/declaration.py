@@ -43,6 +43,8 @@ class Declaration:
         self.asynchronous = inspect.iscoroutinefunction(function)
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise self.wrong("a generator cannot be a handler; return the values, or make a job of each")
+        if "type" in options:
+            raise self.wrong("the job type is the function's name, or what name= says; there is no type=")
         name = options.get("name")
         self.type: str = function.__name__ if name is None else name
         if not isinstance(self.type, str):

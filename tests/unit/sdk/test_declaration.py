@@ -30,6 +30,7 @@ async def nothing() -> None: ...
         ({"queue": "no spaces"}, "queue: a queue begins with"),
         ({"name": "no spaces"}, "type: a type begins with"),
         ({"name": 3}, "name must be a text"),
+        ({"type": "noop"}, "there is no type="),
         ({"backoff": {"kind": "wild"}}, "backoff.kind: "),
         ({"backoff": ["1s", "never"]}, "backoff: 'never' is not a duration"),
         ({"tags": "one"}, "tags: must be a list of texts"),
