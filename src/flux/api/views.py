@@ -29,7 +29,9 @@ class AttemptOut(msgspec.Struct, frozen=True):
 class JobOut(msgspec.Struct):
     """A job as clients see it. What a list leaves out is absent; what a job does not have is null.
 
-    ``cancel_requested``: it runs and was asked to stop. False once it has ended, however that was.
+    ``schedule`` (a name), ``cron`` and ``timezone`` are of the schedule that made the job, as it was then. A ``delay``
+    has become ``run_at``, and ``expires_in`` has become ``expires_at``. ``cancel_requested``: it runs and was asked to
+    stop; false once it has ended, however that was.
     """
 
     id: str
@@ -59,6 +61,9 @@ class JobOut(msgspec.Struct):
     tags: tuple[str, ...]
     headers: dict[str, str]
     schedule_id: str | None
+    schedule: str | None
+    cron: str | None
+    timezone: str | None
     workflow_id: str | None
     step: str | None
     copied_from: str | None
@@ -68,6 +73,10 @@ class JobOut(msgspec.Struct):
 def job_out(job: Job, waiting_for: dict[str, Any] | None = None, *, full: bool = True) -> JobOut:
     """A job with (``full``) or without its payload, result and attempts."""
     options = job.options
+    origin = options.schedule
+    name, cron, timezone = (
+        (None, None, None) if origin is None else (origin.name, origin.cron, origin.timezone)
+    )
     created_at = format_instant(job.created_at)
     # Positional: this is on the hot path, and keywords of a struct cost half as much again.
     return JobOut(
@@ -98,6 +107,9 @@ def job_out(job: Job, waiting_for: dict[str, Any] | None = None, *, full: bool =
         options.tags,
         options.headers,
         job.schedule_id,
+        name,
+        cron,
+        timezone,
         job.workflow_id,
         options.step,
         options.copied_from,

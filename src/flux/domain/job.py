@@ -114,11 +114,19 @@ class JobError(msgspec.Struct, frozen=True, omit_defaults=False):
     traceback: str | None = None
 
 
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The schedule that made a job, as it was then. Without ``cron`` it goes by an interval, or was for once."""
+
+    name: str
+    cron: str | None = None
+    timezone: str | None = None
+
+
 class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """What only some jobs carry; kept as one JSON column so that a plain job stays small.
 
     ``backoff`` is the JSON form that ``Backoff.parse`` reads, None for the default. ``unique`` is the request's
-    own form, kept to be shown. ``fire_at`` is the fire time of a schedule's occurrence.
+    own form, kept to be shown, as is ``schedule``. ``fire_at`` is the fire time of a schedule's occurrence.
     """
 
     tags: tuple[str, ...] = ()
@@ -129,6 +137,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     copied_from: str | None = None
     step: str | None = None
     fire_at: int | None = None
+    schedule: Origin | None = None
 
 
 NO_OPTIONS = Options()

@@ -9,9 +9,9 @@ import msgspec
 from flux.domain.duration import format_duration, format_instant
 from flux.domain.errors import Conflict
 from flux.domain.ids import IdSource
-from flux.domain.job import NewJob
+from flux.domain.job import NewJob, Origin
 from flux.domain.request import Bounds, JobRequest, validate
-from flux.domain.schedule import Misfire, Overlap, ScheduleSpec
+from flux.domain.schedule import Cron, Misfire, Overlap, ScheduleSpec
 from flux.engine.ports import DueOccurrence, OccurrencePlan, Schedule
 
 # What was accepted once stays accepted, whatever the limits are today.
@@ -40,7 +40,14 @@ def job_of(spec: ScheduleSpec, schedule_id: str, job_id: str) -> NewJob:
         raise Conflict(f"the stored job of {spec.name!r} cannot be read here: {error}") from error
     job = validate(request, job_id, _NO_BOUNDS)
     job.schedule_id = schedule_id
+    job.options = msgspec.structs.replace(job.options, schedule=_origin(spec))
     return job
+
+
+def _origin(spec: ScheduleSpec) -> Origin:
+    if isinstance(spec.rule, Cron):
+        return Origin(spec.name, spec.rule.expression, spec.rule.timezone)
+    return Origin(spec.name)
 
 
 def occurrence_of(

@@ -61,11 +61,31 @@ async def test_the_example_with_every_field(rest: Rest) -> None:
     assert (run_at.hour % 6, run_at.minute, run_at.second) == (0, 0, 0)
     assert before + timedelta(seconds=30) <= run_at <= before + timedelta(hours=6, minutes=1)
     assert job["backoff"].items() >= EXAMPLE["backoff"].items()
-    others = EXAMPLE.keys() - {"backoff", "delay", "run_at", "cron", "timezone"}
+    others = EXAMPLE.keys() - {"backoff", "delay", "run_at"}
     assert {name: job[name] for name in others} == {name: EXAMPLE[name] for name in others}
     again = await rest.client.post(JOBS, json=EXAMPLE)
     assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true")
     assert again.json()["id"] == job["id"]
+
+
+async def test_a_job_names_the_schedule_that_made_it(rest: Rest) -> None:
+    async def told(job_id: str) -> tuple[str | None, ...]:
+        job = (await rest.client.get(f"{JOBS}/{job_id}")).json()
+        return job["schedule"], job["cron"], job["timezone"]
+
+    body = {"type": "echo", "cron": "0 3 * * *", "timezone": "Europe/Berlin", "schedule": "nightly"}
+    first = await ask(rest, body, 201)
+    assert (first["schedule"], first["cron"]) == ("nightly", "0 3 * * *")
+    assert await told(first["id"]) == ("nightly", "0 3 * * *", "Europe/Berlin")
+    changed = (await rest.client.patch(f"{SCHEDULES}/nightly", json={"every": "1h"})).json()
+    assert await told(changed["next_job_id"]) == ("nightly", None, None)
+    triggered = (await rest.client.post(f"{SCHEDULES}/nightly/trigger")).json()
+    await rest.client.delete(f"{SCHEDULES}/nightly")
+    assert await told(triggered["id"]) == ("nightly", None, None)
+    assert await told(first["id"]) == ("nightly", "0 3 * * *", "Europe/Berlin")
+    listed = (await rest.client.get(JOBS, params={"schedule_id": first["schedule_id"]})).json()["jobs"]
+    assert {job["schedule"] for job in listed} == {"nightly"}
+    assert await told((await rest.enqueue())["id"]) == (None, None, None)
 
 
 async def test_a_delay_is_when_the_schedule_starts(rest: Rest) -> None:
