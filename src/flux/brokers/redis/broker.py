@@ -110,6 +110,9 @@ class RedisBroker:
     async def poke(self) -> None:
         """See the port."""
         with suppress(Unavailable):
+            if self._settlements:
+                # A job that is handed back right after its claim must not look as if it were hinted still.
+                await self._link.run("settle", self._width, *self._settlements.take())
             await self._link.command("PUBLISH", self._link.prefix + "poke", "")
 
     # --- receiving ---
@@ -138,7 +141,13 @@ class RedisBroker:
             if left <= 0:
                 # Wake-ups, hints and the dispatcher are a help and no promise.
                 return Offer(ids=None)
-            await bell.wait(min(LOOK, left))
+            # What it leaves to others until then it looks at after that.
+            fresh = self._seat(demand.worker_id).fresh_until - loop.time()
+            try:
+                await bell.wait(min(LOOK, left, fresh) if fresh > 0 else min(LOOK, left))
+            except asyncio.CancelledError:
+                self._keep(asyncio.create_task(self._wait_no_more(demand.worker_id)))
+                raise
 
     async def acknowledge(self, offer: Offer, demand: Demand, claimed: Sequence[str]) -> None:
         """See the port. It is said to Redis with the next look, or a little later."""
@@ -157,7 +166,7 @@ class RedisBroker:
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
-            self._keep(asyncio.create_task(self._return(asked)))
+            self._keep(asyncio.create_task(self._return(asked, demand.worker_id)))
             raise
 
     async def _ask(self, demand: Demand) -> Offer:
@@ -203,9 +212,17 @@ class RedisBroker:
         with suppress(Unavailable):
             await self._link.run("settle", self._width, *self._settlements.take())
 
-    async def _return(self, asked: asyncio.Task[Offer]) -> None:
+    async def _wait_no_more(self, worker_id: str) -> None:
+        # Else it would be woken in the place of somebody who is there.
+        seat = self._seat(worker_id)
+        waiting, seat.waiting = seat.waiting, ""
+        with suppress(Unavailable):
+            await self._link.command("ZREM", self._link.prefix + "waiting", waiting)
+
+    async def _return(self, asked: asyncio.Task[Offer], worker_id: str) -> None:
         with suppress(Unavailable):
             self._settlements.give_back((await asked).receipts)
+            await self._wait_no_more(worker_id)
             if self._settlements:
                 await self._settle()
 
