@@ -73,13 +73,21 @@ CREATE TABLE flux.live (
         autovacuum_analyze_scale_factor = 0.1, autovacuum_analyze_threshold = 2000,
         autovacuum_vacuum_cost_delay = 0, autovacuum_vacuum_insert_scale_factor = 0.2);
 
+-- Claims: lanes are found by jumping, each gives its oldest first. Also what brokers are offered, and queues' depth.
 CREATE INDEX live_available ON flux.live (namespace, queue, priority, type, id) WHERE state = 'available';
+-- What is due, oldest first, and when the next is.
 CREATE INDEX live_due ON flux.live (namespace, run_at, id) WHERE state IN ('scheduled', 'retrying');
+-- What a worker holds: its claims, the rescue of what it lost, how much runs.
 CREATE INDEX live_running ON flux.live (namespace, worker_id, id) WHERE state = 'running';
+-- When the next deadline is, so that the leader looks again then.
 CREATE INDEX live_deadline ON flux.live (namespace, deadline) WHERE state = 'running' AND deadline IS NOT NULL;
+-- The cancels that a heartbeat brings its worker: nearly always empty, so that asking costs nothing.
 CREATE INDEX live_cancels ON flux.live (namespace, worker_id) WHERE state = 'running' AND cancel_requested;
+-- What is to be cancelled when it has not started in time.
 CREATE INDEX live_expiring ON flux.live (namespace, expires_at) WHERE expires_at IS NOT NULL AND attempt = 0;
+-- The occurrences of a schedule: those still under way, and its page's list.
 CREATE INDEX live_schedule ON flux.live (namespace, schedule_id, id) WHERE schedule_id IS NOT NULL;
+-- The list of a workflow's jobs, newest first.
 CREATE INDEX live_workflow ON flux.live (namespace, workflow_id, id) WHERE workflow_id IS NOT NULL;
 
 -- Append-only, a partition a day (flux.stores.postgres.partitions). The key of a partitioned table must have its
@@ -115,12 +123,19 @@ CREATE TABLE flux.done (
 ) PARTITION BY RANGE (finished_at);
 CREATE TABLE flux.done_default PARTITION OF flux.done DEFAULT;
 
+-- A job by its id; also the walk through all, newest first (ids are in the order of time).
 CREATE INDEX done_id ON flux.done (namespace, id);
+-- The lists by state, newest first: dead letters above all.
 CREATE INDEX done_state ON flux.done (namespace, state, id);
+-- The list of a queue, newest first.
 CREATE INDEX done_queue ON flux.done (namespace, queue, id);
+-- The list of a type, newest first.
 CREATE INDEX done_type ON flux.done (namespace, type, id);
+-- What is past retention in partitions that are kept, oldest first of each state.
 CREATE INDEX done_finished ON flux.done (namespace, state, finished_at);
+-- The list of a schedule's occurrences, newest first.
 CREATE INDEX done_schedule ON flux.done (namespace, schedule_id, id) WHERE schedule_id IS NOT NULL;
+-- The list of a workflow's jobs, newest first.
 CREATE INDEX done_workflow ON flux.done (namespace, workflow_id, id) WHERE workflow_id IS NOT NULL;
 
 -- The state of a job as of now, and not as of the start of the statement that asks (a volatile function looks for itself):
@@ -142,7 +157,9 @@ CREATE TABLE flux.idempotency (
     run_at      bigint,
     PRIMARY KEY (namespace, key)
 );
+-- The keys of jobs that are forgotten, and of schedules that are deleted.
 CREATE INDEX idempotency_job ON flux.idempotency (namespace, job_id);
+-- Keys whose time is over, for the pruner.
 CREATE INDEX idempotency_expiry ON flux.idempotency (namespace, expires_at) WHERE expires_at IS NOT NULL;
 
 -- A row stands only while its job is in one of its states; it is not taken away by the job's end, which therefore costs
@@ -159,6 +176,7 @@ CREATE TABLE flux.uniqueness (
     run_at     bigint,
     PRIMARY KEY (namespace, key)
 );
+-- Keys whose time is over, for the pruner.
 CREATE INDEX uniqueness_expiry ON flux.uniqueness (namespace, expires_at) WHERE expires_at IS NOT NULL;
 
 -- A row only for an attempt that did not end its job; the last attempt is on the job itself.
@@ -175,6 +193,7 @@ CREATE TABLE flux.attempts (
     PRIMARY KEY (namespace, job_id, sequence)
 );
 
+-- What a handler last reported and last saved, as JSON; a row only for jobs that did either.
 CREATE TABLE flux.progress (
     namespace  text COLLATE "C" NOT NULL,
     job_id     uuid     NOT NULL,
@@ -183,6 +202,7 @@ CREATE TABLE flux.progress (
     PRIMARY KEY (namespace, job_id)
 );
 
+-- The lines that handlers log, by attempt.
 CREATE TABLE flux.logs (
     namespace text COLLATE "C" NOT NULL,
     job_id    uuid     NOT NULL,
@@ -194,6 +214,7 @@ CREATE TABLE flux.logs (
     PRIMARY KEY (namespace, job_id, sequence)
 );
 
+-- Who is alive until when: a worker claims under a lease that holds, and loses what it runs when that lapses.
 CREATE TABLE flux.workers (
     namespace   text COLLATE "C" NOT NULL,
     id          text COLLATE "C" NOT NULL,
@@ -211,6 +232,7 @@ CREATE TABLE flux.workers (
     PRIMARY KEY (namespace, id)
 ) WITH (fillfactor = 50);
 
+-- The scheduler that leads. Every write of a leader is under its epoch.
 CREATE TABLE flux.leader (
     namespace   text COLLATE "C" NOT NULL PRIMARY KEY,
     holder      text,
@@ -218,6 +240,7 @@ CREATE TABLE flux.leader (
     lease_until bigint   NOT NULL
 ) WITH (fillfactor = 10);
 
+-- The queues that were ever used, and what people set about them.
 CREATE TABLE flux.queues (
     namespace text COLLATE "C" NOT NULL,
     name      text COLLATE "C" NOT NULL,
@@ -252,8 +275,10 @@ CREATE TABLE flux.rollups (
     outcome     text COLLATE "C" NOT NULL,
     kind        text COLLATE "C" NOT NULL
 );
+-- The counts of a time: to show, to add up, to forget.
 CREATE INDEX rollups_slot ON flux.rollups (namespace, slot);
 
+-- The rules, and the occurrence that waits for each; spec is the rule itself, as JSON.
 CREATE TABLE flux.schedules (
     namespace    text COLLATE "C" NOT NULL,
     name         text COLLATE "C" NOT NULL,
@@ -271,6 +296,7 @@ CREATE TABLE flux.schedules (
     note         text,
     PRIMARY KEY (namespace, name)
 );
+-- A schedule by its id, which is what its jobs know of it.
 CREATE UNIQUE INDEX schedules_id ON flux.schedules (namespace, id);
 
 -- What makes an occurrence happen once, however many schedulers there are.
@@ -294,15 +320,18 @@ CREATE TABLE flux.steps (
     PRIMARY KEY (namespace, workflow_id, name)
 );
 
--- One row per batch of changes of one kind, not per job: an event costs the hot path next to nothing. A batch's number is
--- its transaction's and then a running one: readers stop before the oldest transaction that is still under way, so that a
--- late commit is never passed by. What other subjects than jobs are named by is in key.
+-- The running part of a batch's number.
 CREATE SEQUENCE flux.event_order;
+-- A batch's number is its transaction's and then a running one: readers stop before the oldest transaction that is still
+-- under way, so that a late commit is never passed by.
 CREATE FUNCTION flux.event_batch() RETURNS bigint LANGUAGE sql VOLATILE
 AS $$ SELECT (pg_current_xact_id()::text::bigint << 20) | (nextval('flux.event_order') & 1048575) $$;
+-- What lies before it can have nothing put before it any more.
 CREATE FUNCTION flux.settled_batch() RETURNS bigint LANGUAGE sql STABLE
 AS $$ SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 20 $$;
 
+-- One row per batch of changes of one kind, not per job: an event costs the hot path next to nothing. What other subjects
+-- than jobs are named by is in key.
 CREATE TABLE flux.events (
     batch     bigint   NOT NULL DEFAULT flux.event_batch(),
     at        bigint   NOT NULL,
