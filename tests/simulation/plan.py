@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from flux.domain.errors import Conflict, NotFound, Unavailable
+from flux.domain.job import Inserted
 from flux.domain.request import JobRequest, UniqueRequest
 from flux.engine.engine import Engine
 from flux.engine.jobs import ChangeRequest
@@ -32,10 +33,10 @@ class Item(msgspec.Struct):
         return self.requests[0].idempotency_key
 
     async def submit(self, engine: Engine, world: World) -> None:
-        """Submit; with a key, until there is an answer."""
+        """Submit; with a key, or with ids of one's own, until there is an answer."""
         auditor = world.auditor
         if len(self.requests) > 1:
-            for inserted in await engine.jobs.submit_many(self.requests):
+            for inserted in await self._insert(engine, world):
                 auditor.promised(inserted.id)
                 world.known.append(inserted.id)
             return
@@ -59,6 +60,15 @@ class Item(msgspec.Struct):
         else:
             auditor.promised(job_id)
         world.known.append(job_id)
+
+    async def _insert(self, engine: Engine, world: World) -> list[Inserted]:
+        """The same jobs again, whether or not they were stored: they are accepted once."""
+        jobs = engine.enqueuer.prepare_all(self.requests)
+        while True:
+            try:
+                return await engine.enqueuer.insert(jobs)
+            except Unavailable:
+                await asyncio.sleep(world.random.random())
 
 
 class Plan:
@@ -104,7 +114,9 @@ class Plan:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to submit."""
-        return not self._items and not any(item.key for item in self._under_way.values())
+        return not self._items and not any(
+            item.key or len(item.requests) > 1 for item in self._under_way.values()
+        )
 
 
 def _request(random: Random) -> JobRequest:

@@ -307,12 +307,17 @@ class World:
 
     async def _withdraw(self, people: Engine) -> None:
         for view in await people.schedules.list():
-            fired = await people.store.schedules.occurrences(view.schedule.id, 10_000)
-            times = sorted(fire_at for fire_at, _, _ in fired)
+            times: list[int] = []
+            until = self.loop.time() + PATIENCE
+            # The only scheduler may have been away until now, and a clock that was set back is in no hurry.
+            while len(times) < 3 and self.loop.time() < until:
+                await asyncio.sleep(1.0)
+                fired = await people.store.schedules.occurrences(view.schedule.id, 10_000)
+                times = sorted(fire_at for fire_at, _, _ in fired)
             gaps = [b - a for a, b in pairwise(times) if b - a != SECOND]
             if view.spec.misfire is Misfire.RUN_ALL and gaps:
                 raise Violation(f"fire times were left out although all had to run: gaps of {gaps} µs")
-            if self.loop.time() > 10 and len(times) < 3:
+            if len(times) < 3:
                 raise Violation(f"a schedule of every second has fired {len(times)} times")
             await people.schedules.delete(view.spec.name)
 

@@ -63,7 +63,7 @@ class Enqueuer:
 
         Raises ``Conflict`` (an idempotency key that stands for another request), ``TooDeep`` (a queue at its maximum
         depth), ``Unavailable`` (the store is away; nothing was stored, or, when the answer to the commit was lost,
-        everything: repeat with an idempotency key to find out).
+        everything: the same jobs again, or an idempotency key, get the answer then).
         """
         if not jobs:
             return []

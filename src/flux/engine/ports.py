@@ -110,7 +110,9 @@ class Jobs(Protocol):
         """Store batches in one commit, each of them all or none.
 
         A batch's answer is its jobs in order, or the error that refused it: ``Conflict`` (an idempotency key that
-        stands for another request; its text names the index), ``DataRefused`` (a row the store cannot take).
+        stands for another request; its text names the index), ``DataRefused`` (a row the store cannot take; another
+        job's id). A job that is stored already, with its type and payload, is this very insert repeated after its
+        answer was lost: it is ``created`` in the state it has by now.
         """
         ...
 

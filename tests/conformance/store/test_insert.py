@@ -128,13 +128,13 @@ async def refused_alone(lab: Lab, bad: NewJob) -> None:
 
 
 async def test_an_id_that_is_live_refuses_its_own_batch_only(lab: Lab) -> None:
-    await refused_alone(lab, lab.job(id=await lab.add()))
+    await refused_alone(lab, lab.job("other", id=await lab.add()))
 
 
 async def test_an_id_that_is_done_refuses_its_own_batch_only(lab: Lab) -> None:
     await lab.worker()
     job_id = await lab.ended(JobState.SUCCEEDED)
-    await refused_alone(lab, lab.job(id=job_id))
+    await refused_alone(lab, lab.job("other", id=job_id))
     assert await lab.state(job_id) == JobState.SUCCEEDED
 
 
@@ -161,13 +161,63 @@ async def test_a_refused_batch_gives_its_keys_back(lab: Lab, store: Store) -> No
     taken = await lab.add()
     refused, accepted = await store.jobs.insert(
         [
-            [lab.job(idempotency=KEY), lab.job(unique=UNIQUE), lab.job(id=taken)],
+            [lab.job(idempotency=KEY), lab.job(unique=UNIQUE), lab.job("other", id=taken)],
             [lab.job(idempotency=KEY), lab.job(unique=UNIQUE)],
         ]
     )
     assert isinstance(refused, DataRefused)
     assert isinstance(accepted, list)
     assert [answer.how for answer in accepted] == ["created", "created"]
+
+
+# --- an insert whose answer was lost: the same jobs once more -----------------------------------------------------
+
+
+async def test_a_repeated_insert_gets_the_answer_that_was_lost(lab: Lab, store: Store) -> None:
+    jobs = [lab.job(), lab.job(delay=SECOND), lab.job(unique=UNIQUE)]
+    [first] = await store.jobs.insert([jobs])
+    lab.clock.advance(7)
+    [again] = await store.jobs.insert([jobs])
+    assert again == first
+    assert isinstance(again, list)
+    assert [answer.how for answer in again] == ["created"] * 3
+    told = [event.key for event in await store.queries.events("0.0", 100) if event.subject == "job"]
+    assert sorted(told) == sorted(job.id for job in jobs), "stored once"
+
+
+async def test_a_repeated_insert_tells_the_state_of_now(lab: Lab, store: Store) -> None:
+    await lab.worker()
+    jobs = [lab.job(), lab.job()]
+    await store.jobs.insert([jobs[:1]])
+    [claimed] = await lab.claim()
+    await lab.finish(claimed, JobState.SUCCEEDED)
+    await store.jobs.insert([jobs[1:]])
+    [running] = await lab.claim()
+    [answer] = await store.jobs.insert([jobs])
+    assert isinstance(answer, list)
+    assert [(one.id, one.state) for one in answer] == [
+        (claimed.id, JobState.SUCCEEDED),
+        (running.id, JobState.RUNNING),
+    ]
+    assert await lab.claim() == []
+
+
+async def test_a_repeated_insert_beside_new_ones(lab: Lab, store: Store) -> None:
+    known, new, keyed = lab.job(), lab.job(), lab.job(idempotency=KEY)
+    await store.jobs.insert([[known]])
+    answers = await store.jobs.insert([[new], [known], [keyed, known]])
+    assert [ids(answer) for answer in answers] == [[new.id], [known.id], [keyed.id, known.id]]
+
+
+async def test_a_repeated_insert_of_a_job_with_a_key_is_that_job(lab: Lab, store: Store) -> None:
+    job = lab.job(idempotency=KEY)
+    await store.jobs.insert([[job]])
+    [again] = await store.jobs.insert([[job]])
+    assert ids(again) == [job.id]
+
+
+async def test_another_payload_under_a_known_id_is_refused(lab: Lab) -> None:
+    await refused_alone(lab, lab.job(id=await lab.add(), payload=b'{"other":1}'))
 
 
 # --- idempotency keys ---------------------------------------------------------------------------------------------

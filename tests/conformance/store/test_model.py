@@ -155,9 +155,17 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def insert_an_id_again(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.jobs)))
-        [refused, accepted] = self.run(self.lab.store.jobs.insert([[self.lab.job(id=job_id)], []]))
+        [refused, accepted] = self.run(self.lab.store.jobs.insert([[self.lab.job("other", id=job_id)], []]))
         assert isinstance(refused, Exception)
         assert accepted == []
+
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def insert_a_job_again(self, data: st.DataObject) -> None:
+        """Its answer was lost."""
+        job_id = data.draw(st.sampled_from(sorted(self.jobs)))
+        [answer] = self.run(self.lab.insert(self.lab.job(id=job_id)))
+        assert (answer.id, answer.how, answer.state) == (job_id, "created", self.jobs[job_id].state)
 
     @rule(worker=st.sampled_from(WORKERS))
     def register(self, worker: str) -> None:

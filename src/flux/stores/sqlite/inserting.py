@@ -35,6 +35,7 @@ _FIRST_STATES = {str(state): state for state in (JobState.AVAILABLE, JobState.SC
 _Found = tuple[str, str, str, JobState, int, int]
 _find_keys = decoder(list[_Found])
 _find_holders = decoder(list[tuple[str, str, JobState, int, int]])
+_find_known = decoder(list[tuple[str, str, str, JobState, int, int]])
 
 
 def refused(error: BaseException) -> DataRefused:
@@ -60,6 +61,7 @@ class Inserter:
             mine = [self._row(job) for job in batch]
             rows += mine
             answers.append([self._created(row) for row in mine])
+        self._refuse_ended(connection, rows)
         self._store(connection, rows)
         return answers
 
@@ -96,7 +98,9 @@ class Inserter:
         run_at = fire_at if job.run_at is None else job.run_at
         mine = msgspec.structs.replace(job, schedule_id=schedule_id, run_at=run_at)
         SQL.many["insert_queues"].run(connection, (self._namespace,), [(job.queue,)])
-        self._store(connection, [self._row(mine, "scheduled")])
+        rows = [self._row(mine, "scheduled")]
+        self._refuse_ended(connection, rows)
+        self._store(connection, rows)
         return True
 
     def holder(self, connection: sqlite3.Connection, key: Idempotency) -> str | None:
@@ -115,13 +119,15 @@ class Inserter:
     def _until(self, key: Idempotency) -> int | None:
         return None if key.ttl is None else self._now + key.ttl
 
-    def _store(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
-        # A job that has ended is in another table, which no constraint of this one sees.
+    def _refuse_ended(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+        """A job that has ended is in another table, which no constraint of this one sees."""
         ended = one_value(
             connection, SQL["find_ended"], (self._namespace, json_text([row[0] for row in rows]))
         )
         if ended is not None:
             raise DataRefused(f"The database refused a row: there is a finished job with the id {ended}.")
+
+    def _store(self, connection: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
         shared = (self._namespace, self._now)
         if all(row[_PLAIN:] == _NOTHING_SPECIAL for row in rows):
             SQL.many["insert_plain"].run(connection, shared, [row[:_PLAIN] for row in rows])
@@ -166,6 +172,7 @@ class Inserter:
         self, connection: sqlite3.Connection, batch: Sequence[NewJob]
     ) -> tuple[list[Inserted], list[tuple[Any, ...]]]:
         """The answers, and the rows of the jobs that are new."""
+        stored = self._stored(connection, batch)
         keys = {found[0]: found for found in self._keys(connection, batch)}
         holders = {found[0]: found[1:] for found in self._holders(connection, batch)}
         answers: list[Inserted] = []
@@ -179,6 +186,9 @@ class Inserter:
                 if fingerprint != wish.fingerprint:
                     raise _taken(wish.key, id, f"jobs[{index}]: " if len(batch) > 1 else "")
                 answers.append(Inserted(id, state, created_at, run_at, "replayed"))
+                continue
+            if job.id in stored:
+                answers.append(stored[job.id])
                 continue
             unique = job.unique
             if unique is not None and unique.key in holders:
@@ -209,6 +219,26 @@ class Inserter:
         SQL.many["hold_idempotency"].run(connection, shared, held)
         SQL.many["hold_unique"].run(connection, shared, taken)
         return answers, rows
+
+    def _stored(self, connection: sqlite3.Connection, batch: Sequence[NewJob]) -> dict[str, Inserted]:
+        """What is stored already: its insert was committed and its answer lost, so that it gets the answer now.
+
+        Raises ``DataRefused`` for a job that only has the id of another one.
+        """
+        text = one_value(
+            connection, SQL["find_known"], (self._namespace, json_text([job.id for job in batch]))
+        )
+        known = {found[0]: found[1:] for found in _find_known(text)}
+        answers: dict[str, Inserted] = {}
+        for job in batch:
+            if job.id in known:
+                type, payload, state, created_at, run_at = known[job.id]
+                if (type, payload) != (job.type, job.payload.decode()):
+                    raise DataRefused(
+                        f"The database refused a row: there is another job with the id {job.id}."
+                    )
+                answers[job.id] = Inserted(job.id, state, created_at, run_at)
+        return answers
 
     def _keys(self, connection: sqlite3.Connection, batch: Sequence[NewJob]) -> list[_Found]:
         keys = [job.idempotency.key for job in batch if job.idempotency is not None]

@@ -15,6 +15,15 @@ VALUES {rows};
 -- name: find_ended
 SELECT d.id FROM json_each(?2) j CROSS JOIN done d WHERE d.namespace = ?1 AND d.id = j.value LIMIT 1;
 
+-- Those of the ids that are stored, wherever they are.
+-- name: find_known
+SELECT json_group_array(json_array(id, type, payload, state, created_at, run_at))
+  FROM (SELECT l.id, l.type, l.payload, l.state, l.created_at, l.run_at
+          FROM json_each(?2) j CROSS JOIN live l WHERE l.namespace = ?1 AND l.id = j.value
+         UNION ALL
+        SELECT d.id, d.type, d.payload, d.state, d.created_at, d.run_at
+          FROM json_each(?2) j CROSS JOIN done d WHERE d.namespace = ?1 AND d.id = j.value);
+
 -- name: insert_queues
 -- row: (?1, *)
 INSERT OR IGNORE INTO queues (namespace, name) VALUES {rows};
