@@ -9,22 +9,24 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flux.brokers.from_store import StoreBroker
 from flux.domain.duration import DAY, MILLISECOND, parse_duration, parse_instant
 from flux.domain.job import Job, JobState
+from flux.domain.request import JobRequest
 from flux.engine.engine import Engine
 from flux.engine.lease import TaskKeeper
-from flux.engine.ports import JobFilter
+from flux.engine.ports import Here, JobFilter
 from flux.engine.scheduler import Scheduler, SchedulerOptions
 from flux.engine.worker import Worker
 from flux.engine.worker_options import WorkerOptions
 from flux.sdk.app import Flux
-from flux.sdk.doors import EngineDoor
+from flux.sdk.depends import at_once
+from flux.sdk.doors import Accepted, EngineDoor
 from flux.sdk.inline import InlineDoor
 from flux.sdk.portal import Portal
 from flux.sdk.requests import Duration
@@ -176,6 +178,12 @@ class _SandboxDoor(EngineDoor):
         super().__init__(box.engine, owned=False)
         self.box = box
 
+    async def submit_within(
+        self, connection: object, here: Here | None, requests: Sequence[JobRequest]
+    ) -> Sequence[Accepted]:
+        """See ``Door``. The store in memory is in no caller's database: jobs are accepted at once."""
+        return await self.submit(requests)
+
 
 class _HomePortal(Portal):
     """Brings synchronous callers to the sandbox's own loop: a store in memory is one connection of one thread."""
@@ -196,6 +204,10 @@ class _HomePortal(Portal):
             return await work()
 
         return asyncio.run_coroutine_threadsafe(awaited(), self._home).result()
+
+    def run_from_here(self, work: Callable[[Here], Coroutine[Any, Any, T]]) -> T:
+        """See ``Portal``. In a sandbox nothing of it needs the caller's thread."""
+        return self.run(lambda: work(at_once))
 
 
 async def _nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -10,8 +11,9 @@ from flux.domain.ids import IdSource
 from flux.domain.job import Inserted, JobState, NewJob
 from flux.domain.request import Bounds, JobRequest, validate
 from flux.engine.batcher import Batcher
+from flux.engine.capture import shared_task
 from flux.engine.depth import DepthGauge
-from flux.engine.ports import Broker, Hint, Store
+from flux.engine.ports import Broker, Here, Hint, Store
 
 logger = logging.getLogger("flux.enqueue")
 
@@ -32,6 +34,8 @@ class Enqueuer:
         self._ids = ids
         self._bounds = bounds
         self._depth = depth
+        self._jobs = store.jobs
+        self._hinting: set[asyncio.Task[None]] = set()
         self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(
             store.jobs.insert, GROUP_COMMIT, len
         )
@@ -69,13 +73,27 @@ class Enqueuer:
             return []
         await self._depth.admit(jobs)
         inserted = await self._batcher.submit(jobs)
-        hints = [
-            Hint(answer.id, job.queue, job.priority)
-            for job, answer in zip(jobs, inserted, strict=True)
-            if answer.how == "created" and answer.state is JobState.AVAILABLE
-        ]
-        await self.hint(hints)
+        await self.hint(_hints(jobs, inserted))
         return inserted
+
+    async def insert_within(
+        self, connection: object, jobs: Sequence[NewJob], here: Here | None = None
+    ) -> list[Inserted]:
+        """Store these jobs in the transaction that is open on ``connection``; hint them when that is over.
+
+        Raises as ``insert`` and as ``Jobs.insert_within`` do.
+        """
+        if not jobs:
+            return []
+        await self._depth.admit(jobs)
+
+        def ended(inserted: list[Inserted]) -> None:
+            if hints := _hints(jobs, inserted):
+                task = shared_task(self.hint(hints))
+                self._hinting.add(task)
+                task.add_done_callback(self._hinting.discard)
+
+        return await self._jobs.insert_within(connection, jobs, ended, here)
 
     async def hint(self, hints: Sequence[Hint]) -> None:
         """Tell the broker of available jobs, once they are committed."""
@@ -94,3 +112,13 @@ class Enqueuer:
     async def drain(self) -> None:
         """Return when everything handed over has been committed or refused."""
         await self._batcher.drain()
+        if self._hinting:
+            await asyncio.wait(self._hinting)
+
+
+def _hints(jobs: Sequence[NewJob], inserted: Sequence[Inserted]) -> list[Hint]:
+    return [
+        Hint(answer.id, job.queue, job.priority)
+        for job, answer in zip(jobs, inserted, strict=True)
+        if answer.how == "created" and answer.state is JobState.AVAILABLE
+    ]

@@ -22,7 +22,7 @@ from flux.domain.request import (
     queue_name,
 )
 from flux.engine.enqueue import Enqueuer
-from flux.engine.ports import Change, Changed, Hint, JobFilter, JobPage, Store
+from flux.engine.ports import Change, Changed, Here, Hint, JobFilter, JobPage, Store
 from flux.engine.results import Results
 from flux.engine.schedules import ScheduleService
 
@@ -86,6 +86,20 @@ class JobService:
     async def submit_many(self, requests: list[JobRequest]) -> list[Inserted]:
         """Accept a batch in one transaction, all or none; answers are in the same order."""
         return await self._enqueuer.insert(self._enqueuer.prepare_all(requests))
+
+    async def submit_within(
+        self, connection: object, requests: list[JobRequest], here: Here | None = None
+    ) -> builtins.list[Inserted]:
+        """Accept jobs in the transaction that is open on a caller's own connection, all or none: they exist once that
+        commits. Raises as ``submit`` does, and as ``Jobs.insert_within``."""
+        if len(requests) == 1:
+            job = self._enqueuer.prepare(requests[0])
+            if requests[0].cron is not None:
+                raise Invalid.one(
+                    "cron", "a schedule is made in a transaction of its own: leave connection out"
+                )
+            return await self._enqueuer.insert_within(connection, [job], here)
+        return await self._enqueuer.insert_within(connection, self._enqueuer.prepare_all(requests), here)
 
     async def get(self, job_id: str) -> Job:
         """One job with everything. Raises ``NotFound``."""

@@ -8,7 +8,7 @@ repeat), and the errors named in their docstrings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -103,6 +103,10 @@ class Changed(msgspec.Struct, frozen=True):
     why: str | None = None
 
 
+Here = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Runs a synchronous piece of work in the thread of a synchronous caller, whose connection belongs to it."""
+
+
 class Jobs(Protocol):
     """The life of jobs: the hot verbs."""
 
@@ -113,6 +117,24 @@ class Jobs(Protocol):
         stands for another request; its text names the index), ``DataRefused`` (a row the store cannot take; another
         job's id). A job that is stored already, with its type and payload, is this very insert repeated after its
         answer was lost: it is ``created`` in the state it has by now.
+        """
+        ...
+
+    async def insert_within(
+        self,
+        connection: object,
+        jobs: Sequence[NewJob],
+        ended: Callable[[list[Inserted]], None],
+        here: Here | None = None,
+    ) -> list[Inserted]:
+        """Store a batch, all or none, in the transaction that is open on a caller's own connection.
+
+        Where none is open it is a transaction of its own. The jobs exist once that commits; ``ended`` is called with
+        the answer in this event loop soon after it did (and may be after a rollback), so that they can be hinted. It
+        is a help and no promise. ``here`` is where a synchronous caller's connection may be used; without it, here.
+
+        Raises ``Invalid`` (field ``connection``: of an unknown kind, or to another database), ``Conflict`` as in
+        ``insert`` (the transaction is none the worse for it), and what the caller's own driver raises.
         """
         ...
 

@@ -17,15 +17,16 @@ from flux.sdk.arguments import encode_payload
 from flux.sdk.declarations import Declarations, EnqueueMiddleware, EnqueueNext
 from flux.sdk.doors import Door, Doors, EngineDoor
 from flux.sdk.handle import JobHandle
-from flux.sdk.handler import Request
+from flux.sdk.handler import Request, common_connection
 from flux.sdk.portal import Portal
-from flux.sdk.requests import EnqueueOptions, build_request, with_payload
+from flux.sdk.requests import EnqueueOptions, build_request, split_connection, with_payload
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from flux.config import Settings
     from flux.engine.engine import Engine
+    from flux.engine.ports import Here
     from flux.engine.worker import Worker
 
 R = TypeVar("R")
@@ -105,20 +106,31 @@ class Flux(Declarations):
         handler = self.job_handler(type)
         base = None if handler is None else handler.template
         decoder = None if handler is None else handler.result_decoder
-        return Request(
-            with_payload(build_request(type, options, base), encode_payload(payload or {})), decoder
-        )
+        connection, others = split_connection(options)
+        job = with_payload(build_request(type, others, base), encode_payload(payload or {}))
+        return Request(job, decoder, connection)
 
-    async def enqueue_many(self, requests: Iterable[Request[R]]) -> list[JobHandle[R]]:
+    async def enqueue_many(
+        self, requests: Iterable[Request[R]], *, connection: object = None
+    ) -> list[JobHandle[R]]:
         """Accept jobs in one transaction, all or none; handles in the same order. At most 10,000.
 
-        Raises as ``enqueue`` does; ``Invalid`` names the wrong ones by their index.
+        With ``connection`` (asyncpg, psycopg, SQLAlchemy, Django or sqlite3, on the store's own database) in the
+        transaction that is open on it: the jobs exist if and only if that commits. Raises as ``enqueue`` does;
+        ``Invalid`` names the wrong ones by their index.
         """
         asked = list(requests)
+        return await self._enqueue(asked, common_connection(asked, connection), None)
+
+    async def _enqueue(
+        self, asked: list[Request[R]], connection: object, here: Here | None
+    ) -> list[JobHandle[R]]:
         if not asked:
             return []
         door = await self.doors.here()
         submit: EnqueueNext = door.submit
+        if connection is not None:
+            submit = partial(door.submit_within, connection, here)
         for middleware in reversed(self.enqueue_middlewares):
             submit = partial(_call_enqueue_middleware, middleware, submit)
         accepted = await submit([request.job for request in asked])
@@ -130,12 +142,18 @@ class Flux(Declarations):
         self, type: str, payload: Mapping[str, Any] | None = None, **options: Unpack[EnqueueOptions]
     ) -> JobHandle[Any]:
         """``enqueue`` from synchronous code. A running event loop is blocked for as long as a commit takes."""
-        return self.portal.run(lambda: self.enqueue(type, payload, **options))
+        (handle,) = self.enqueue_many_sync([self.request(type, payload, **options)])
+        return handle
 
-    def enqueue_many_sync(self, requests: Iterable[Request[R]]) -> list[JobHandle[R]]:
-        """``enqueue_many`` from synchronous code."""
+    def enqueue_many_sync(
+        self, requests: Iterable[Request[R]], *, connection: object = None
+    ) -> list[JobHandle[R]]:
+        """``enqueue_many`` from synchronous code; ``connection`` is a synchronous one, and used in this thread."""
         asked = list(requests)
-        return self.portal.run(lambda: self.enqueue_many(asked))
+        own = common_connection(asked, connection)
+        if own is None or self.doors.stand_in is not None:
+            return self.portal.run(lambda: self._enqueue(asked, own, None))
+        return self.portal.run_from_here(lambda here: self._enqueue(asked, own, here))
 
     # --- jobs ---
 

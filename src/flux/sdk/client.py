@@ -11,6 +11,7 @@ from flux.domain.duration import SECOND, parse_duration, parse_instant
 from flux.domain.errors import Conflict, FieldError, FluxError, Invalid, NotFound, TooDeep, Unavailable
 from flux.domain.job import Attempt, Job, JobError, JobState, Options
 from flux.domain.request import JobRequest
+from flux.engine.ports import Here
 from flux.sdk.errors import AccessDenied
 
 if TYPE_CHECKING:
@@ -61,6 +62,15 @@ class RemoteDoor:
             return [_job(await self._call("POST", "/jobs", _body(requests[0])))]
         answer = await self._call("POST", "/jobs/batch", {"jobs": [_body(request) for request in requests]})
         return msgspec.convert(answer["jobs"], list[_Accepted])
+
+    async def submit_within(
+        self, connection: object, here: Here | None, requests: Sequence[JobRequest]
+    ) -> Sequence[Accepted]:
+        """See ``Door``. Always refused: the server has transactions of its own."""
+        raise Invalid.one(
+            "connection",
+            f"a transaction cannot reach through the server {self._url}: give Flux the database's own URL",
+        )
 
     async def get(self, job_id: str) -> Job:
         """See ``Door``."""

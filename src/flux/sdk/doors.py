@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from flux.domain.job import Job, JobState
 from flux.domain.request import JobRequest
+from flux.engine.ports import Here
 
 if TYPE_CHECKING:
     from flux.engine.engine import Engine
@@ -34,6 +35,12 @@ class Door(Protocol):
 
     async def submit(self, requests: Sequence[JobRequest]) -> Sequence[Accepted]:
         """Accept jobs in one transaction, all or none, answers in the same order."""
+        ...
+
+    async def submit_within(
+        self, connection: object, here: Here | None, requests: Sequence[JobRequest]
+    ) -> Sequence[Accepted]:
+        """The same in the transaction that is open on a caller's own connection, which is used ``here``."""
         ...
 
     async def get(self, job_id: str) -> Job:
@@ -69,6 +76,12 @@ class EngineDoor:
         if len(requests) == 1:
             return [(await self.engine.jobs.submit(requests[0])).job]
         return await self.engine.jobs.submit_many(list(requests)) if requests else []
+
+    async def submit_within(
+        self, connection: object, here: Here | None, requests: Sequence[JobRequest]
+    ) -> Sequence[Accepted]:
+        """See ``Door``."""
+        return await self.engine.jobs.submit_within(connection, list(requests), here)
 
     async def get(self, job_id: str) -> Job:
         """See ``Door``."""

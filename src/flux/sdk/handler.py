@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 import msgspec
 
 from flux.domain.duration import parse_duration
+from flux.domain.errors import Invalid
 from flux.domain.request import JobRequest
 from flux.engine.context import Context
 from flux.engine.handler import Handler
@@ -17,7 +18,7 @@ from flux.sdk.declaration import Declaration
 from flux.sdk.depends import at_once
 from flux.sdk.direct import direct_context
 from flux.sdk.handle import JobHandle
-from flux.sdk.requests import EnqueueOptions, build_request, with_payload
+from flux.sdk.requests import EnqueueOptions, build_request, split_connection, with_payload
 from flux.sdk.values import result_decoder
 
 if TYPE_CHECKING:
@@ -33,20 +34,42 @@ R_co = TypeVar("R_co", covariant=True)
 class Request(Generic[R_co]):
     """One job to be, with its arguments and options: what ``flux.enqueue_many`` takes."""
 
-    __slots__ = ("decoder", "job")
+    __slots__ = ("connection", "decoder", "job")
 
-    def __init__(self, job: JobRequest, decoder: msgspec.json.Decoder[Any] | None = None) -> None:
+    def __init__(
+        self,
+        job: JobRequest,
+        decoder: msgspec.json.Decoder[Any] | None = None,
+        connection: object = None,
+    ) -> None:
         self.job = job
         self.decoder = decoder
+        self.connection = connection
+
+
+def common_connection(requests: Iterable[Request[Any]], given: object) -> object:
+    """The one connection whose transaction these requests and their enqueue name; None: none. Raises ``Invalid``."""
+    for request in requests:
+        if request.connection is None or request.connection is given:
+            continue
+        if given is not None:
+            raise Invalid.one(
+                "connection", "one enqueue is in one transaction: give one connection for all jobs"
+            )
+        given = request.connection
+    return given
 
 
 class Enqueueing(Generic[P, R]):
     """What may be enqueued: a handler, or one with ``.options(...)``."""
 
-    def __init__(self, flux: Flux, declaration: Declaration, base: JobRequest) -> None:
+    def __init__(
+        self, flux: Flux, declaration: Declaration, base: JobRequest, connection: object = None
+    ) -> None:
         self._flux = flux
         self._declaration = declaration
         self._base = base
+        self._connection = connection
         self._decoder: msgspec.json.Decoder[Any] | None = None
 
     def request(self, *args: P.args, **kwargs: P.kwargs) -> Request[R]:
@@ -54,10 +77,11 @@ class Enqueueing(Generic[P, R]):
         ``Invalid`` for values that JSON has no form for."""
         arguments = self._declaration.arguments
         payload = arguments.encode(arguments.bind(args, kwargs))
-        return Request(with_payload(self._base, payload), self.result_decoder)
+        return Request(with_payload(self._base, payload), self.result_decoder, self._connection)
 
     async def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
-        """Accept one job with these arguments; returns once it is committed.
+        """Accept one job with these arguments; returns once it is committed, or with ``connection`` once it is in that
+        transaction.
 
         Raises as ``request`` does, and ``Invalid``, ``Conflict``, ``TooDeep``, ``Unavailable``.
         """
@@ -102,8 +126,9 @@ class JobHandler(Enqueueing[P, R]):
 
         Raises ``Invalid`` for options of the wrong kind; their values are looked at when a job is enqueued.
         """
+        connection, others = split_connection(options)
         bound: Enqueueing[P, R] = Enqueueing(
-            self._flux, self._declaration, build_request(self.type, options, self._base)
+            self._flux, self._declaration, build_request(self.type, others, self._base), connection
         )
         bound._decoder = self.result_decoder
         return bound

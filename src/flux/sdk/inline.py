@@ -19,6 +19,7 @@ from flux.engine import ending
 from flux.engine.context import Context
 from flux.engine.handler import Handler, Mode
 from flux.engine.jobs import as_job
+from flux.engine.ports import Here
 from flux.sdk.direct import LoggingDesk, stand_in_job
 from flux.sdk.doors import Accepted
 
@@ -46,6 +47,12 @@ class InlineDoor:
             now = _wall()
             self.jobs[job.id] = as_job(job, Inserted(job.id, JobState.AVAILABLE, now, now))
         return [await self._run(job) for job in jobs]
+
+    async def submit_within(
+        self, connection: object, here: Here | None, requests: Sequence[JobRequest]
+    ) -> Sequence[Accepted]:
+        """See ``Door``. They run at once, as all do here, and not after a commit."""
+        return await self.submit(requests)
 
     async def _run(self, new: NewJob) -> Job:
         declared = self._flux.job_handler(new.type)

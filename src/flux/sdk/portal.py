@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from flux.engine.ports import Here
+from flux.sdk.calling import across_threads
 
 T = TypeVar("T")
 
@@ -38,6 +41,15 @@ class Portal:
         except KeyboardInterrupt:
             future.cancel()
             raise
+
+    def run_from_here(self, work: Callable[[Here], Coroutine[Any, Any, T]]) -> T:
+        """Await ``work(here)`` on the portal's loop; what it gives to ``here`` runs in the calling thread meanwhile."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(
+                "this code runs on Flux's own event loop already: await the asynchronous method instead"
+            )
+        answer: T = across_threads(self._running(), work)
+        return answer
 
     def refuse_in_a_loop(self, name: str, instead: str) -> None:
         """Raise ``RuntimeError`` in a thread whose event loop runs: what is waited for may need that very loop."""

@@ -70,7 +70,8 @@ class EnqueueOptions(SharedOptions, total=False):
     schedule: str | None
     """The name of the schedule that ``cron`` makes."""
     connection: Any
-    """A database connection whose transaction the enqueue joins, where the store can."""
+    """Your own connection to the store's database (asyncpg, psycopg, SQLAlchemy, Django, sqlite3): the job exists if
+    and only if the transaction that is open on it commits."""
 
 
 _EXCLUSIVE = (
@@ -78,6 +79,12 @@ _EXCLUSIVE = (
 )  # fmt: skip
 _DURATIONS = ("delay", "timeout", "expires_in", "idempotency_ttl")
 _INSTANTS = ("run_at", "expires_at")
+
+
+def split_connection(options: Mapping[str, Any]) -> tuple[object, dict[str, Any]]:
+    """The connection to join, and the options of the job itself."""
+    others = dict(options)
+    return others.pop("connection", None), others
 
 
 def build_request(type: str, options: Mapping[str, Any], base: JobRequest | None = None) -> JobRequest:
@@ -116,7 +123,7 @@ def with_payload(request: JobRequest, payload: bytes) -> JobRequest:
 def _field(name: str, value: Any) -> Any:
     """An option as ``JobRequest`` has it. Raises ``ValueError`` with the reason."""
     if name == "connection":
-        raise ValueError("this store cannot join the caller's transaction; leave connection out")
+        raise ValueError("belongs to an enqueue, not to a declaration")
     field = _FIELDS.get(name)
     if field is None:
         known = ", ".join(sorted(name for name in _FIELDS if name not in ("type", "payload")))

@@ -111,8 +111,10 @@ def test_the_options_of_a_request(flux: Flux) -> None:
     assert (job.expires_at, job.expires_in) == ("2030-01-01T00:00:00Z", None)
     with pytest.raises(Invalid, match="prio: is not an option"):
         handler.options(prio=3)  # type: ignore[call-arg]  # the point
-    with pytest.raises(Invalid, match="connection: this store cannot join"):
-        handler.options(connection=object())
+    connection = object()
+    assert handler.options(connection=connection).request().connection is connection
+    with pytest.raises(DeclarationError, match="connection: belongs to an enqueue"):
+        flux.job(connection=connection)(nothing)
 
 
 def test_schedules(flux: Flux) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from flux.domain.errors import DataRefused, FluxError, Unavailable
 from flux.domain.ids import new_claim_id
 from flux.domain.job import ClaimedJob, Inserted, JobState, LogLine, NewJob, Outcome
-from flux.engine.ports import Change, Changed, Demand, Held, Note
+from flux.engine.ports import Change, Changed, Demand, Held, Here, Note
 from flux.stores.postgres import editing
 from flux.stores.postgres.claiming import SQL as CLAIM
 from flux.stores.postgres.claiming import plan_claim, read_claim
@@ -17,6 +17,7 @@ from flux.stores.postgres.database import Database
 from flux.stores.postgres.ending import SQL as FINISH
 from flux.stores.postgres.ending import end, keep_logs, standing
 from flux.stores.postgres.events import EventLog
+from flux.stores.postgres.foreign.joining import Joiner
 from flux.stores.postgres.inserting import COPY_FROM, Inserter, created, is_plain, plain_values
 from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.session import Session
@@ -41,6 +42,7 @@ class PostgresJobs:
         self._namespace = database.namespace
         self._random = random or Random()
         self._queues: set[str] = set()
+        self._joiner = Joiner(database)
 
     # --- enqueue ----------------------------------------------------------------------------------------------
 
@@ -89,6 +91,23 @@ class PostgresJobs:
             return answers
 
         return await self._database.hot(work)
+
+    async def insert_within(
+        self,
+        connection: object,
+        jobs: Sequence[NewJob],
+        ended: Callable[[list[Inserted]], None],
+        here: Here | None = None,
+    ) -> list[Inserted]:
+        """See the port. A queue is named before and apart: others would wait for the caller's commit to name it too."""
+        named = {job.queue for job in jobs}
+        joined = await self._joiner.join(connection, here)
+        if unseen := sorted(named - self._queues):
+            await self._database.calm(
+                lambda session: session.run(INSERT["insert_queues"], namespace=self._namespace, names=unseen)
+            )
+            self._queues |= named
+        return await self._joiner.insert(joined, jobs, ended, here)
 
     # --- attempts ---------------------------------------------------------------------------------------------
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from flux.domain.errors import DataRefused, FluxError
 from flux.domain.ids import new_claim_id
 from flux.domain.job import FINAL, AttemptOutcome, ClaimedJob, Inserted, JobState, LogLine, NewJob, Outcome
-from flux.engine.ports import Change, Changed, Demand, Held, Note
+from flux.engine.ports import Change, Changed, Demand, Held, Here, Note
 from flux.stores.sqlite import editing
 from flux.stores.sqlite.claiming import SQL as CLAIM
 from flux.stores.sqlite.claiming import Claim
@@ -19,6 +19,7 @@ from flux.stores.sqlite.ending import Ending, cancelled_error, end, keep_logs, s
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.inserting import SQL as INSERT
 from flux.stores.sqlite.inserting import Inserter, has_keys
+from flux.stores.sqlite.joining import Joiner
 from flux.stores.sqlite.sql import decoder, one_value
 
 _held = decoder(list[Held])
@@ -35,6 +36,7 @@ class SqliteJobs:
         self._namespace = database.namespace
         self._random = random or Random()
         self._queues: set[str] = set()
+        self._joiner = Joiner(database)
 
     # --- the hot verbs ----------------------------------------------------------------------------------------
 
@@ -63,6 +65,16 @@ class SqliteJobs:
             return answers
 
         return await self._database.write(work)
+
+    async def insert_within(
+        self,
+        connection: object,
+        jobs: Sequence[NewJob],
+        ended: Callable[[list[Inserted]], None],
+        here: Here | None = None,
+    ) -> list[Inserted]:
+        """See the port. It joins a ``sqlite3.Connection`` to the same file."""
+        return await self._joiner.insert(connection, jobs, ended, here)
 
     async def claim(self, demand: Demand) -> list[ClaimedJob]:
         """See the port."""

@@ -67,6 +67,12 @@ SELECT count(pg_advisory_xact_lock(1180463448, s.stripe))
   FROM (SELECT DISTINCT hashtext(@namespace || ' ' || k.key) & 1023 AS stripe FROM unnest(@keys::text[]) AS k (key)
          ORDER BY stripe) s;
 
+-- Which database of which server this is. No error where there is nothing of Flux's: that would spoil the transaction of the
+-- caller whose connection leads there.
+-- name: where
+SELECT current_database()::text AS name, coalesce(to_regclass('flux.live')::oid::bigint, 0) AS live,
+       (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS started;
+
 -- In a caller's own transaction the keys' own rows are the locks, in the order of keys: those that stand stay as they are,
 -- the others are made and stand for nothing.
 -- name: take_idempotency

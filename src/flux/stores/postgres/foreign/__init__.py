@@ -1,0 +1,1 @@
+"""Callers' own connections, of any driver, in whose transactions jobs are enqueued."""
