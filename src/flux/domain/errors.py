@@ -53,6 +53,10 @@ class Unavailable(FluxError):
     """The store cannot be used now (locked, full, read-only, away). Nothing was half-done; try again."""
 
 
+class InDoubt(Unavailable):
+    """The answer to a commit was lost: whether it was kept is not known yet."""
+
+
 class DataRefused(FluxError):
     """The store refused a batch because of what is in it; the caller halves the batch to find the row."""
 

@@ -21,7 +21,9 @@ from flux.engine.capture import current
 from flux.engine.context import Context, Desk
 from flux.engine.ending import Ending
 from flux.engine.handler import Handler, Mode
+from flux.engine.ports import Transactions
 from flux.engine.threads import Raised, Threads
+from flux.engine.transaction import HandlerTransaction
 
 logger = logging.getLogger("flux.attempt")
 
@@ -58,6 +60,7 @@ class Room:
         max_result: int,
         conclude: Callable[[Outcome], None],
         over: Callable[[Attempt], None],
+        transactions: Transactions,
     ) -> None:
         self.desk = desk
         self.threads = threads
@@ -66,6 +69,7 @@ class Room:
         self.max_result = max_result
         self.conclude = conclude
         self.over = over
+        self.transactions = transactions
 
 
 class Attempt:
@@ -77,6 +81,7 @@ class Attempt:
         "_stubborn",
         "_task",
         "_timer",
+        "committed",
         "concluded",
         "context",
         "handler",
@@ -90,6 +95,7 @@ class Attempt:
         self.handler = handler
         self.context = Context(job, room.desk)
         self.concluded = False
+        self.committed = False
         self.stop_reason: Stop | None = None
         self.reason: str | None = None
         self._begun = False
@@ -134,6 +140,8 @@ class Attempt:
     def stop(self, why: Stop, reason: str | None = None) -> None:
         """Tell it to stop; the first reason counts, except that a fence is stronger than all."""
         if self.concluded:
+            if self.committed and self._task is not None:
+                self._task.cancel()  # what it still does counts for nothing, and has no more time
             return
         if why is Stop.FENCE:
             # What it does from here on counts for nothing: somebody else owns the job.
@@ -191,6 +199,7 @@ class Attempt:
         if not self.begin():
             return self._end(self._stopped())
         context = self.context
+        context.transact = self._transaction
         current.set(context)
         try:
             ending = endings.of_value(await self.handler.call(context), self._room.max_result)
@@ -244,6 +253,39 @@ class Attempt:
             return endings.cancelled(self.reason)
         return endings.RELEASED
 
+    # --- a transaction of its handler, which ends it by its commit ---
+
+    def _transaction(self, isolation: str) -> HandlerTransaction:
+        room = self._room
+        return HandlerTransaction(self, room.transactions, room.desk.flush, room.max_result, isolation)
+
+    @property
+    def told_to_stop(self) -> bool:
+        """See ``Completable``."""
+        return self.stop_reason is not None
+
+    def refuse(self, ending: Ending) -> None:
+        """See ``Completable``."""
+        self._conclude(ending)
+
+    def completed(self) -> None:
+        """See ``Completable``: there is no outcome to hand over any more."""
+        self.concluded = self.committed = self.context.closed = True
+
+    def _too_late(self, ending: Ending) -> None:
+        what = None
+        if ending.error is not None:
+            what = f"raised {ending.error.message.partition(chr(10))[0][:300]}"
+        elif ending.result not in (None, b"null"):
+            what = "returned a value (it belongs into ctx.result, within the block)"
+        if what is not None:
+            logger.warning(
+                "job %s (%s): its transaction has committed its success; that its handler then %s changes nothing",
+                self.job.id,
+                self.job.type,
+                what,
+            )
+
     # --- its ends ---
 
     def settle(self, ending: Ending) -> None:
@@ -264,6 +306,8 @@ class Attempt:
 
     def _conclude(self, ending: Ending) -> None:
         if self.concluded:
+            if self.committed:
+                self._too_late(ending)
             return
         self.concluded = True
         self.context.closed = True

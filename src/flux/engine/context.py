@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -45,7 +46,8 @@ class Context:
 
     Safe to use from the thread or task that runs the handler. ``job_id``, ``type``, ``queue``, ``attempt`` (from 1),
     ``max_attempts``, ``headers``, ``tags``, ``payload`` (decoded JSON) describe the job; ``logger`` writes lines that
-    are kept with the attempt; ``cancelled`` tells a synchronous handler to stop.
+    are kept with the attempt; ``cancelled`` tells a synchronous handler to stop; ``result`` is what a ``transaction``
+    commits.
     """
 
     __slots__ = (
@@ -57,7 +59,9 @@ class Context:
         "claimed",
         "closed",
         "leaks",
+        "result",
         "state",
+        "transact",
     )
 
     def __init__(self, claimed: ClaimedJob, desk: Desk) -> None:
@@ -70,6 +74,8 @@ class Context:
         self.leaks: set[asyncio.Task[Any]] | None = None
         self.state: dict[str, Any] | None = None
         self.closed = False
+        self.result: Any = msgspec.UNSET
+        self.transact: Callable[[str], AbstractAsyncContextManager[Any]] | None = None
 
     # --- the job ---
 
@@ -138,6 +144,26 @@ class Context:
         """What an earlier attempt kept with ``checkpoint``, or None."""
         raw = self.claimed.checkpoint
         return None if raw is None else msgspec.json.decode(raw)
+
+    # --- a transaction ---
+
+    def transaction(
+        self, isolation: Literal["read_committed", "repeatable_read", "serializable"] = "read_committed"
+    ) -> AbstractAsyncContextManager[Any]:
+        """``async with ctx.transaction() as conn:`` what is written on ``conn`` and the job's success commit together.
+
+        ``conn`` is an asyncpg connection in a transaction of Flux's PostgreSQL. At the end of the block the job
+        succeeds with ``ctx.result`` (None when that was not set) as the last statement before the commit; what comes
+        after the block changes nothing any more. An exception, a cancel, a deadline or a lost claim rolls everything
+        back. Raises ``RuntimeError`` where there is none: in handlers that are not ``async def``, in chunks and in
+        direct calls; and on entering ``FluxError`` when the store is not PostgreSQL.
+        """
+        if self.transact is None:
+            raise RuntimeError(
+                "ctx.transaction() is for `async def` handlers that a worker runs: not for synchronous ones, chunks, "
+                "isolated processes or direct calls"
+            )
+        return self.transact(isolation)
 
     # --- cancellation ---
 

@@ -70,6 +70,7 @@ class Tenure:
             engine.bounds.max_result,
             self._completer.add,
             self._over,
+            self._store.transactions,
         )
         self._chunks = Chunks(self._room, self._loop)
         self._running: dict[tuple[str, int], Attempt] = {}

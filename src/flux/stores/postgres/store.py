@@ -16,6 +16,7 @@ from flux.engine.ports import (
     Queues,
     Schedules,
     StoreHealth,
+    Transactions,
 )
 from flux.stores.migrations import known_migrations
 from flux.stores.postgres import migrating, partitions
@@ -30,6 +31,7 @@ from flux.stores.postgres.reading import PostgresQueries
 from flux.stores.postgres.schedules import PostgresSchedules
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statement
+from flux.stores.postgres.transactions import PostgresTransactions
 
 PROBE = 1.5
 """Seconds that a look at the health waits: less than whoever asks (a probe of two seconds, say) does."""
@@ -74,6 +76,8 @@ class PostgresStore:
         self.queries: Queries = PostgresQueries(self._database)
         self.leases: Leases = PostgresLeases(self._database)
         self.changes: Changes = self._changes
+        self._transactions = PostgresTransactions(self._database)
+        self.transactions: Transactions = self._transactions
 
     # --- life -------------------------------------------------------------------------------------------------
 
@@ -102,6 +106,7 @@ class PostgresStore:
     async def close(self) -> None:
         """See the port."""
         await self._changes.close()
+        await self._transactions.close()
         await self._database.close()
 
     async def now(self) -> int:

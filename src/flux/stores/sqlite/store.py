@@ -8,7 +8,17 @@ from collections.abc import Callable
 from random import Random
 
 from flux.domain.errors import FluxError
-from flux.engine.ports import Changes, Duties, Jobs, Leases, Queries, Queues, Schedules, StoreHealth
+from flux.engine.ports import (
+    Changes,
+    Duties,
+    Jobs,
+    Leases,
+    Queries,
+    Queues,
+    Schedules,
+    StoreHealth,
+    Transactions,
+)
 from flux.stores.sqlite import migrations
 from flux.stores.sqlite.changes import SqliteChanges
 from flux.stores.sqlite.database import Database
@@ -19,6 +29,7 @@ from flux.stores.sqlite.leases import SqliteLeases
 from flux.stores.sqlite.queues import SqliteQueues
 from flux.stores.sqlite.reading import SqliteQueries
 from flux.stores.sqlite.schedules import SqliteSchedules
+from flux.stores.sqlite.transactions import NoTransactions
 
 PROBE = 1.5
 """Seconds that a look at the health waits: less than whoever asks (a probe of two seconds, say) does."""
@@ -57,6 +68,7 @@ class SqliteStore:
         self.queries: Queries = SqliteQueries(self._database)
         self.leases: Leases = SqliteLeases(self._database)
         self.changes: Changes = self._changes
+        self.transactions: Transactions = NoTransactions()
 
     async def open(self) -> None:
         """See the port."""

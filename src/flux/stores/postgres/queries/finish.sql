@@ -34,6 +34,11 @@ gone AS (
 )
 SELECT coalesce(array_agg(g.id), '{}') FROM gone g;
 
+-- Whether a success whose commit was not answered was kept.
+-- name: kept
+SELECT EXISTS (SELECT 1 FROM flux.done d
+                WHERE d.namespace = @namespace AND d.id = @job_id AND d.claim_id = @claim_id AND d.state = 'succeeded');
+
 -- What is known of live jobs, in the order of Standing's fields; they stay so until the transaction's end.
 -- name: lock_standing
 SELECT l.id, l.state, l.claim_id, l.type, l.queue, l.run_at, l.started_at, l.attempt, l.attempt_limit, l.worker_id,
