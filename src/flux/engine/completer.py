@@ -48,6 +48,8 @@ class Completer:
         self._notes_due = False
         self._flushes: list[asyncio.Future[None]] = []
         self._fenced = False
+        self._unheard = False
+        """Whether a batch was sent whose answer never came."""
 
     # --- the Desk of attempts ---
 
@@ -146,7 +148,9 @@ class Completer:
         notes = self._last_words(batch)
         if notes:
             await self._keep(notes)
+        unheard, self._unheard = self._unheard, True
         states = await self._finish(batch)
+        self._unheard = False
         # Only now: until the answer is there, a failing store must find them still waiting.
         del self._outcomes[: len(batch)]
         if JobState.AVAILABLE in states:
@@ -154,7 +158,12 @@ class Completer:
         lost = sum(state is None for state in states)
         if lost:
             logger.warning(
-                "%d of %d outcomes came too late: their jobs belong to another claim", lost, len(batch)
+                "%d of %d outcomes %s",
+                lost,
+                len(batch),
+                "had been written already when their answer was lost, or came too late"
+                if unheard
+                else "came too late: their jobs belong to another claim",
             )
 
     async def _finish(self, batch: list[Outcome]) -> list[JobState | None]:
