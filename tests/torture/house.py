@@ -122,6 +122,8 @@ class House:
             folder.mkdir()
         self.processes: list[Process] = []
         self.settings: dict[str, str] = {}
+        self.own_settings: dict[str, str] = {}
+        """What the engine of this process has instead."""
         self._runner = asyncio.Runner()
         self._engine: Engine | None = None
 
@@ -131,10 +133,14 @@ class House:
     def file(self) -> Path:
         return self.data / "flux.db"
 
+    @property
+    def database_url(self) -> str:
+        return f"sqlite:///{self.file}"
+
     def environment(self, **settings: object) -> dict[str, str]:
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("FLUX_")},
-            "DATABASE_URL": f"sqlite:///{self.file}",
+            "DATABASE_URL": self.database_url,
             "FLUX_DEMO_DIR": str(self.demo),
             "FLUX_LEASE": f"{LEASE}s",
             "FLUX_LOG_FORMAT": "text",
@@ -177,9 +183,9 @@ class House:
         process.says("this scheduler leads")
         return process
 
-    def api(self, **settings: object) -> tuple[Process, Rest]:
+    def api(self, port: int | None = None, **settings: object) -> tuple[Process, Rest]:
         """An API that listens."""
-        port = free_port()
+        port = port or free_port()
         process = self.start("api", "--port", port, **settings)
         process.says("listening on")
         return process, Rest(port)
@@ -221,7 +227,7 @@ class House:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            self._engine = build_engine(load_settings(self.environment()))
+            self._engine = build_engine(load_settings(self.environment(**self.own_settings)))
             self._runner.run(self._engine.open())
         return self._engine
 
@@ -287,6 +293,10 @@ class House:
         path = self.demo / file
         return Counter(path.read_text().splitlines() if path.exists() else [])
 
+    def check_database(self) -> None:
+        """The file is in order."""
+        assert self.rows("PRAGMA integrity_check") == [("ok",)]
+
     def audit(self, accepted: Iterable[str], lines: dict[str, str] | None = None) -> None:
         """Every accepted job has ended, and succeeded exactly once. ``lines``: job -> its line of the witness."""
         wanted = set(accepted)
@@ -297,7 +307,7 @@ class House:
         assert {done[id] for id in wanted} == {"succeeded"}, Counter(done[id] for id in wanted)
         counted = self.counted("succeeded")
         assert {counted[id] for id in wanted} == {1}, {id: n for id, n in counted.items() if n != 1}
-        assert self.rows("PRAGMA integrity_check") == [("ok",)]
+        self.check_database()
         if lines:
             ran = self.witnessed()
             attempts = dict(self.rows("SELECT id, attempt FROM done"))
