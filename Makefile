@@ -25,7 +25,7 @@ CODE = $(wildcard src tests benchmarks examples scripts)
 FLUX = $(BIN)/python -m scripts.servers run $(BIN)/flux
 
 .PHONY: help install dev browser servers test test-unit test-integration test-coverage lint format build bench bench-peers clean \
-	db-up db-down db-migrate db-rollback db-reset db-create-migration \
+	db-up db-down db-migrate db-rollback db-reset db-create-migration sqlc-generate \
 	run-api run-scheduler run-worker run-dashboard
 
 help: ## Show this list
@@ -81,6 +81,9 @@ db-reset: install ## Throw everything in the database away and make the schema a
 db-create-migration: install ## Begin a migration of Flux itself: name=add_something
 	@if [ -z "$(name)" ]; then echo "db-create-migration: say what it does: make db-create-migration name=add_something" >&2; exit 1; fi
 	@$(FLUX) migrate new "$(name)"
+
+sqlc-generate: install ## Check every .sql statement and write what follows from them: bindings, docs/schema.md
+	@$(BIN)/python -m scripts.sqlc $(ARGS)
 
 run-api: install ## Run the REST server (8080)
 	@exec $(FLUX) api $(ARGS)
