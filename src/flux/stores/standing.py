@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from flux.domain import stats
-from flux.domain.job import FINAL, AttemptOutcome, ErrorKind, JobError, JobState, Outcome
+from flux.domain.job import FINAL, AttemptOutcome, ErrorKind, JobError, JobState, LogLine, Outcome
+from flux.engine.ports import Rescued
 
 GIVES_BACK = frozenset({AttemptOutcome.RELEASED, AttemptOutcome.SNOOZED})
 """Attempts that end so are not counted."""
@@ -50,36 +51,36 @@ RollupKey = tuple[str, str, str, str, int, int]
 
 
 class Ledger:
-    """Endings, sorted by what has to be written for them.
+    """Endings, sorted by what has to be written for them, as rows of plain values.
 
-    ``waits`` are (job, state, run_at, error, attempts given back), ``attempts`` (job, how, error), ``finals``
-    (job, state, how, result, error).
+    ``waits`` are (id, state, run_at, error, attempts given back), ``attempts`` (id, number, worker, started_at, how,
+    error), ``finals`` (id, state, how, result, error). ``document`` makes of JSON what the driver takes for it.
     """
 
-    def __init__(self, endings: Sequence[Ending], now: int) -> None:
-        self.waits: list[tuple[Standing, JobState, int, JobError | None, int]] = []
-        self.attempts: list[tuple[Standing, str, JobError | None]] = []
-        self.finals: list[tuple[Standing, JobState, str | None, bytes | None, JobError | None]] = []
+    def __init__(self, endings: Sequence[Ending], now: int, document: Callable[[bytes], bytes | str]) -> None:
+        self.waits: list[tuple[str, JobState, int, bytes | str | None, int]] = []
+        self.attempts: list[tuple[str, int, str | None, int | None, str, bytes | str | None]] = []
+        self.finals: list[tuple[str, JobState, str | None, bytes | str | None, bytes | str | None]] = []
         self.rollups: Counter[RollupKey] = Counter()
         for ending in endings:
-            self._sort(ending, now)
-
-    def _sort(self, ending: Ending, now: int) -> None:
-        job, state, final = ending.job, ending.state, ending.state in FINAL
-        # An attempt that is given back did not end its job: when a cancel does at the same moment, it waits in between.
-        waits_first = not final or ending.back
-        if waits_first:
-            run_at, known = (job.run_at, None) if final else (ending.run_at, ending.error)
-            self.waits.append((job, JobState.AVAILABLE if final else state, run_at, known, int(ending.back)))
-            if ending.how is not None:
-                self.attempts.append((job, ending.how, known))
-        if final:
-            started = None if waits_first else job.started_at
-            self.finals.append((job, state, None if waits_first else ending.how, ending.result, ending.error))
-            waited = stats.NONE if started is None else stats.bucket(_wait(job, started))
-            ran = stats.NONE if started is None else stats.bucket(now - started)
-            kind = "" if ending.error is None else ending.error.kind
-            self.rollups[job.queue, job.type, state, kind, waited, ran] += 1
+            job, state, final, how = ending.job, ending.state, ending.state in FINAL, ending.how
+            error = None if ending.error is None else document(msgspec.json.encode(ending.error))
+            started = job.started_at
+            # An attempt that is given back did not end its job: when a cancel does at that moment, it waits between.
+            if not final or ending.back:
+                run_at, known = (job.run_at, None) if final else (ending.run_at, error)
+                between = JobState.AVAILABLE if final else state
+                self.waits.append((job.id, between, run_at, known, int(ending.back)))
+                if how is not None:
+                    self.attempts.append((job.id, job.attempt, job.worker_id, started, how, known))
+                how = started = None
+            if final:
+                result = None if ending.result is None else document(ending.result)
+                self.finals.append((job.id, state, how, result, error))
+                waited = stats.NONE if started is None else stats.bucket(_wait(job, started))
+                ran = stats.NONE if started is None else stats.bucket(now - started)
+                kind = "" if ending.error is None else ending.error.kind
+                self.rollups[job.queue, job.type, state, kind, waited, ran] += 1
 
 
 def _wait(job: Standing, started: int) -> int:
@@ -101,6 +102,49 @@ def applied(outcome: Outcome, job: Standing, now: int) -> Ending:
     return Ending(job, state, outcome.how, now + outcome.delay, outcome.result, error, back)
 
 
+class Settled(msgspec.Struct):
+    """What a batch of outcomes comes to: an answer for each, and what is to be written."""
+
+    answers: list[JobState | None]
+    endings: list[Ending]
+    logs: list[tuple[str, int, Sequence[LogLine]]]
+    """Job, attempt, lines."""
+
+
+def settle(running: dict[str, Standing], outcomes: Iterable[Outcome], now: int) -> Settled:
+    """Apply outcomes to the jobs that are under their claims; the others are answered None. Empties ``running``."""
+    settled = Settled([], [], [])
+    for outcome in outcomes:
+        job = running.get(outcome.job_id)
+        if job is None or not runs_under(job, outcome.claim_id):
+            settled.answers.append(None)
+            continue
+        del running[outcome.job_id]  # repeated in one batch, the second comes too late
+        ending = applied(outcome, job, now)
+        settled.endings.append(ending)
+        if outcome.logs:
+            settled.logs.append((job.id, job.attempt, outcome.logs))
+        settled.answers.append(ending.state)
+    return settled
+
+
+def runs_under(job: Standing, claim_id: int) -> bool:
+    """Whether the claim is still the one that may say something about the job."""
+    return job.claim_id == claim_id and job.state is JobState.RUNNING
+
+
+def expired(job: Standing) -> Ending:
+    """Where a job goes that is of no use any more."""
+    error = JobError(ErrorKind.EXPIRED, "The job had not started by the time it was to expire.")
+    return Ending(job, JobState.CANCELLED, None, error=error)
+
+
+def buried(job: Standing) -> Ending:
+    """Where a job goes that nobody can run."""
+    words = f"No live worker of queue {job.queue!r} knows the type {job.type!r}."
+    return Ending(job, JobState.DEAD, None, error=JobError(ErrorKind.UNKNOWN_TYPE, words))
+
+
 def rescued(job: Standing, lost: bool, now: int) -> Ending:
     """Where a job goes whose attempt nobody will end: its worker was ``lost``, or its time is over."""
     if lost:
@@ -113,3 +157,14 @@ def rescued(job: Standing, lost: bool, now: int) -> Ending:
         return Ending(job, JobState.CANCELLED, how, error=cancelled_error(job.cancel_reason))
     state = JobState.DEAD if job.attempt >= job.attempt_limit else JobState.RETRYING
     return Ending(job, state, how, run_at=now, error=error)
+
+
+def report(ending: Ending, lost: bool) -> Rescued:
+    """What is told of a rescue."""
+    return Rescued(
+        job_id=ending.job.id,
+        type=ending.job.type,
+        worker_id=ending.job.worker_id,
+        why=AttemptOutcome.LOST if lost else AttemptOutcome.TIMEOUT,
+        state=ending.state,
+    )

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from flux.domain.errors import NotLeader
-from flux.domain.job import AttemptOutcome, ErrorKind, JobError, JobState
+from flux.domain.job import JobState
 from flux.domain.shares import shares_of
 from flux.engine.ports import Lane, Promoted, Rescued, Retention
 from flux.stores.postgres import depth, partitions, pruning
@@ -18,7 +18,7 @@ from flux.stores.postgres.events import EventLog
 from flux.stores.postgres.promoting import Plan, Promotion
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import is_uuid
-from flux.stores.standing import Ending, rescued
+from flux.stores.standing import Ending, buried, expired, report, rescued
 
 T = TypeVar("T")
 
@@ -125,10 +125,8 @@ class PostgresDuties:
 
         async def work(session: Session, now: int) -> int:
             rows = await session.fetch(SQL["lock_expired"], namespace=self._namespace, now=now, limit=limit)
-            error = JobError(ErrorKind.EXPIRED, "The job had not started by the time it was to expire.")
             jobs = await standing(session, self._namespace, [str(row[0]) for row in rows])
-            endings = [Ending(job, JobState.CANCELLED, None, error=error) for job in jobs.values()]
-            return await self._end(session, now, endings)
+            return await self._end(session, now, [expired(job) for job in jobs.values()])
 
         return await self._lead(epoch, work)
 
@@ -152,16 +150,7 @@ class PostgresDuties:
                 if job.state is JobState.RUNNING and job.worker_id == lost[job.id][1]
             ]
             await self._end(session, now, endings)
-            return [
-                Rescued(
-                    job_id=one.job.id,
-                    type=one.job.type,
-                    worker_id=one.job.worker_id,
-                    why=AttemptOutcome.LOST if lost[one.job.id][0] else AttemptOutcome.TIMEOUT,
-                    state=one.state,
-                )
-                for one in endings
-            ]
+            return [report(one, lost[one.job.id][0]) for one in endings]
 
         return await self._lead(epoch, work)
 
@@ -177,12 +166,8 @@ class PostgresDuties:
                 before=min(available_before, _LATEST),
                 limit=limit,
             )
-            error = JobError(
-                ErrorKind.UNKNOWN_TYPE, f"No live worker of queue {queue!r} knows the type {type!r}."
-            )
             jobs = await standing(session, self._namespace, [str(row[0]) for row in rows])
-            endings = [Ending(job, JobState.DEAD, None, error=error) for job in jobs.values()]
-            return await self._end(session, now, endings)
+            return await self._end(session, now, [buried(job) for job in jobs.values()])
 
         return await self._lead(epoch, work)
 

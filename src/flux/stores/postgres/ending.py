@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
 from flux.domain import stats
-from flux.domain.job import JobError, JobState, LogLine
+from flux.domain.job import JobState, LogLine
 from flux.stores.postgres.events import EventLog
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statements
 from flux.stores.standing import Ending, Ledger, Standing
 
 SQL = Statements("finish.sql")
-
-encode = msgspec.json.encode
 
 
 async def standing(
@@ -37,44 +33,44 @@ async def end(
     session: Session, namespace: str, now: int, endings: Sequence[Ending], events: EventLog
 ) -> None:
     """Apply endings. Each job is live and locked, stands as its ``Standing`` says, and appears once."""
-    ledger = Ledger(sorted(endings, key=lambda ending: ending.job.id), now)
+    ledger = Ledger(sorted(endings, key=lambda ending: ending.job.id), now, bytes)
     for ending in endings:
         events.job(ending.state, ending.job.id, ending.job.type, ending.job.queue)
     if ledger.waits:
-        jobs, states, run_ats, errors, backs = zip(*ledger.waits, strict=True)
+        ids, states, run_ats, errors, backs = zip(*ledger.waits, strict=True)
         await session.run(
             SQL["wait_again"],
             namespace=namespace,
-            ids=[job.id for job in jobs],
+            ids=ids,
             states=states,
             run_ats=run_ats,
-            errors=_written(errors),
+            errors=errors,
             backs=backs,
         )
     if ledger.attempts:
-        jobs, hows, errors = zip(*ledger.attempts, strict=True)
+        ids, numbers, workers, started, hows, errors = zip(*ledger.attempts, strict=True)
         await session.run(
             SQL["insert_attempts"],
             namespace=namespace,
             now=now,
-            ids=[job.id for job in jobs],
-            numbers=[job.attempt for job in jobs],
-            workers=[job.worker_id for job in jobs],
-            started=[job.started_at for job in jobs],
+            ids=ids,
+            numbers=numbers,
+            workers=workers,
+            started=started,
             outcomes=hows,
-            errors=_written(errors),
+            errors=errors,
         )
     if ledger.finals:
-        jobs, states, hows, results, errors = zip(*ledger.finals, strict=True)
+        ids, states, hows, results, errors = zip(*ledger.finals, strict=True)
         await session.run(
             SQL["move_to_done"],
             namespace=namespace,
             now=now,
-            ids=[job.id for job in jobs],
+            ids=ids,
             states=states,
             hows=hows,
             results=results,
-            errors=_written(errors),
+            errors=errors,
         )
         queues, types, outcomes, kinds, waits, runs = zip(*ledger.rollups, strict=True)
         await session.run(
@@ -108,7 +104,3 @@ async def keep_logs(
         levels=levels,
         texts=texts,
     )
-
-
-def _written(errors: Iterable[JobError | None]) -> list[bytes | None]:
-    return [None if error is None else encode(error) for error in errors]

@@ -22,7 +22,7 @@ from flux.stores.postgres.inserting import COPY_FROM, Inserter, created, is_plai
 from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import is_uuid
-from flux.stores.standing import Ending, applied
+from flux.stores.standing import runs_under, settle
 
 _Answers = list[list[Inserted] | FluxError]
 
@@ -156,25 +156,12 @@ class PostgresJobs:
     async def _finish(self, session: Session, outcomes: Sequence[Outcome]) -> list[JobState | None]:
         running = await standing(session, self._namespace, [outcome.job_id for outcome in outcomes])
         now = await clock(session, self._database)
-        answers: list[JobState | None] = []
-        endings: list[Ending] = []
-        logs: list[tuple[str, int, Sequence[LogLine]]] = []
-        for outcome in outcomes:
-            job = running.get(outcome.job_id)
-            if job is None or job.claim_id != outcome.claim_id or job.state is not JobState.RUNNING:
-                answers.append(None)
-                continue
-            del running[outcome.job_id]  # repeated in one batch, the second comes too late
-            ending = applied(outcome, job, now)
-            endings.append(ending)
-            if outcome.logs:
-                logs.append((job.id, job.attempt, outcome.logs))
-            answers.append(ending.state)
+        settled = settle(running, outcomes, now)
         events = EventLog(self._namespace, now)
-        await end(session, self._namespace, now, endings, events)
-        await keep_logs(session, self._namespace, logs)
+        await end(session, self._namespace, now, settled.endings, events)
+        await keep_logs(session, self._namespace, settled.logs)
         await events.write(session)
-        return answers
+        return settled.answers
 
     async def note(self, notes: Sequence[Note]) -> None:
         """See the port."""
@@ -185,7 +172,7 @@ class PostgresJobs:
             logs: list[tuple[str, int, Sequence[LogLine]]] = []
             for note in notes:
                 job = running.get(note.job_id)
-                if job is None or job.claim_id != note.claim_id or job.state is not JobState.RUNNING:
+                if job is None or not runs_under(job, note.claim_id):
                     continue
                 if note.logs:
                     logs.append((note.job_id, note.attempt, note.logs))

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flux.domain.errors import NotLeader
-from flux.domain.job import AttemptOutcome, ErrorKind, JobError, JobState
 from flux.domain.shares import shares_of
 from flux.engine.ports import Lane, Promoted, Rescued, Retention
 from flux.stores.sqlite import depth, pruning
 from flux.stores.sqlite.claiming import find_lanes, oldest
 from flux.stores.sqlite.database import Database
-from flux.stores.sqlite.ending import Ending, Standing, cancelled_error, end, standing
+from flux.stores.sqlite.ending import end, standing
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.promoting import SQL, Plan, Promotion
 from flux.stores.sqlite.sql import decoder, one_value
+from flux.stores.standing import Ending, Standing, buried, expired, report, rescued
 
 T = TypeVar("T")
 
@@ -101,12 +101,7 @@ class SqliteDuties:
 
         def work(connection: sqlite3.Connection, now: int) -> int:
             ids = _ids(one_value(connection, SQL["expired"], (self._namespace, now, limit)))
-            error = JobError(ErrorKind.EXPIRED, "The job had not started by the time it was to expire.")
-            return len(
-                self._end(
-                    connection, now, ids, lambda job: Ending(job, JobState.CANCELLED, None, error=error)
-                )
-            )
+            return len(self._end(connection, now, ids, expired))
 
         return await self._lead(epoch, work)
 
@@ -118,18 +113,9 @@ class SqliteDuties:
             text = one_value(connection, SQL["lost"], (self._namespace, now, grace, limit))
             lost: dict[str, int] = dict(_lost(text))
             endings = self._end(
-                connection, now, list(lost), lambda job: _rescued(job, bool(lost[job.id]), now)
+                connection, now, list(lost), lambda job: rescued(job, bool(lost[job.id]), now)
             )
-            return [
-                Rescued(
-                    job_id=one.job.id,
-                    type=one.job.type,
-                    worker_id=one.job.worker_id,
-                    why=AttemptOutcome.LOST if lost[one.job.id] else AttemptOutcome.TIMEOUT,
-                    state=one.state,
-                )
-                for one in endings
-            ]
+            return [report(one, bool(lost[one.job.id])) for one in endings]
 
         return await self._lead(epoch, work)
 
@@ -139,12 +125,7 @@ class SqliteDuties:
         def work(connection: sqlite3.Connection, now: int) -> int:
             values = (self._namespace, queue, type, min(available_before, _LATEST), limit)
             ids = _ids(one_value(connection, SQL["of_type"], values))
-            error = JobError(
-                ErrorKind.UNKNOWN_TYPE, f"No live worker of queue {queue!r} knows the type {type!r}."
-            )
-            return len(
-                self._end(connection, now, ids, lambda job: Ending(job, JobState.DEAD, None, error=error))
-            )
+            return len(self._end(connection, now, ids, buried))
 
         return await self._lead(epoch, work)
 
@@ -224,17 +205,3 @@ class SqliteDuties:
             return
         await self._lead(epoch, lambda connection, at: depth.write(connection, self._namespace, at, sample))
         self._sampled = (sample, now)
-
-
-def _rescued(job: Standing, lost: bool, now: int) -> Ending:
-    """Where a job goes whose attempt nobody will end."""
-    if lost:
-        how = AttemptOutcome.LOST
-        error = JobError(ErrorKind.LOST, f"Its worker {job.worker_id} was lost: it did not renew its lease.")
-    else:
-        how = AttemptOutcome.TIMEOUT
-        error = JobError(ErrorKind.TIMEOUT, "The attempt ran past its deadline and did not end.")
-    if job.cancel_requested:
-        return Ending(job, JobState.CANCELLED, how, error=cancelled_error(job.cancel_reason))
-    state = JobState.DEAD if job.attempt >= job.attempt_limit else JobState.RETRYING
-    return Ending(job, state, how, run_at=now, error=error)

@@ -11,9 +11,10 @@ import msgspec
 from flux.domain.job import WAITING, JobState
 from flux.engine.ports import Change, Changed
 from flux.stores.sqlite.ending import SQL as FINISH
-from flux.stores.sqlite.ending import Ending, Standing, cancelled_error, end, standing
+from flux.stores.sqlite.ending import end, standing
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
+from flux.stores.standing import Ending, Standing, cancelled_error
 
 SQL = Statements("edits.sql")
 

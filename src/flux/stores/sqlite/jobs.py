@@ -8,23 +8,22 @@ from random import Random
 
 from flux.domain.errors import DataRefused, FluxError
 from flux.domain.ids import new_claim_id
-from flux.domain.job import FINAL, AttemptOutcome, ClaimedJob, Inserted, JobState, LogLine, NewJob, Outcome
+from flux.domain.job import ClaimedJob, Inserted, JobState, NewJob, Outcome
 from flux.engine.ports import Change, Changed, Demand, Held, Here, Note
 from flux.stores.sqlite import editing
 from flux.stores.sqlite.claiming import SQL as CLAIM
 from flux.stores.sqlite.claiming import Claim
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.ending import SQL as FINISH
-from flux.stores.sqlite.ending import Ending, cancelled_error, end, keep_logs, standing
+from flux.stores.sqlite.ending import end, keep_logs, standing
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.inserting import SQL as INSERT
 from flux.stores.sqlite.inserting import Inserter, has_keys
 from flux.stores.sqlite.joining import Joiner
 from flux.stores.sqlite.sql import decoder, one_value
+from flux.stores.standing import runs_under, settle
 
 _held = decoder(list[Held])
-
-_GIVES_BACK = frozenset({AttemptOutcome.RELEASED, AttemptOutcome.SNOOZED})
 
 
 class SqliteJobs:
@@ -105,31 +104,12 @@ class SqliteJobs:
     def _finish(self, connection: sqlite3.Connection, outcomes: Sequence[Outcome]) -> list[JobState | None]:
         now = self._database.now()
         running = standing(connection, self._namespace, [outcome.job_id for outcome in outcomes])
-        answers: list[JobState | None] = []
-        endings: list[Ending] = []
-        logs: list[tuple[str, int, Sequence[LogLine]]] = []
-        for outcome in outcomes:
-            job = running.get(outcome.job_id)
-            if job is None or job.claim_id != outcome.claim_id or job.state is not JobState.RUNNING:
-                answers.append(None)
-                continue
-            del running[outcome.job_id]  # repeated in one batch, the second comes too late
-            state = outcome.state
-            error = outcome.error
-            if job.cancel_requested and (state not in FINAL or outcome.how is AttemptOutcome.CANCELLED):
-                state = JobState.CANCELLED
-                error = cancelled_error(job.cancel_reason)
-            result = None if outcome.result is None else outcome.result.decode()
-            back = outcome.how in _GIVES_BACK
-            endings.append(Ending(job, state, outcome.how, now + outcome.delay, result, error, back))
-            if outcome.logs:
-                logs.append((job.id, job.attempt, outcome.logs))
-            answers.append(state)
+        settled = settle(running, outcomes, now)
         events = EventLog(self._namespace, now)
-        end(connection, self._namespace, now, endings, events)
-        keep_logs(connection, self._namespace, logs)
+        end(connection, self._namespace, now, settled.endings, events)
+        keep_logs(connection, self._namespace, settled.logs)
         events.write(connection)
-        return answers
+        return settled.answers
 
     async def note(self, notes: Sequence[Note]) -> None:
         """See the port."""
@@ -139,7 +119,7 @@ class SqliteJobs:
             ours = []
             for note in notes:
                 job = running.get(note.job_id)
-                if job is not None and job.claim_id == note.claim_id and job.state is JobState.RUNNING:
+                if job is not None and runs_under(job, note.claim_id):
                     ours.append(note)
             FINISH.many["keep_progress"].run(
                 connection,

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from flux.domain.job import JobState, NewJob
 from flux.engine.ports import PARKED, DueOccurrence, OccurrencePlan, Promoted, Schedule
 from flux.stores.sqlite.editing import withdraw
-from flux.stores.sqlite.ending import Ending, cancelled_error, end, standing
+from flux.stores.sqlite.ending import end, standing
 from flux.stores.sqlite.inserting import Inserter
 from flux.stores.sqlite.schedules import schedule_by_id
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
+from flux.stores.standing import Ending, cancelled_error
 
 logger = logging.getLogger("flux.promoter")
 
