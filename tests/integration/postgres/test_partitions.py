@@ -98,3 +98,23 @@ async def test_a_day_in_which_anything_is_kept_for_ever_stays(
         assert await lab.every_id() == [ids[kept]]
     finally:
         await lab.close()
+
+
+async def test_a_day_without_a_partition_is_told_once(
+    empty_database_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = Lab(OneDatabase(empty_database_url), tmp_path)
+    await lab.open()
+    try:
+        await lab.worker(lease=LONG)
+        lab.clock.advance(30 * DAY)  # for so long nobody has made partitions ahead
+        job_id = await lab.ended(JobState.SUCCEEDED)
+        epoch = await lab.lead()
+        for _ in range(3):
+            await lab.store.duties.prune(epoch, KEEP_A_WEEK, 1000)
+        told = [record.getMessage() for record in caplog.records if "done_default" in record.getMessage()]
+        assert [text.partition(" are in ")[0] for text in told] == ["jobs that ended on 2027-02-14"]
+        assert (await partitions(empty_database_url))["done_default"] == 1
+        assert await lab.every_id() == [job_id]
+    finally:
+        await lab.close()

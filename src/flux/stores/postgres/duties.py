@@ -36,6 +36,7 @@ class PostgresDuties:
         self._database = database
         self._namespace = database.namespace
         self._sampled: tuple[list[depth.Row], int] = ([], 0)
+        self._strays: frozenset[int] = frozenset()
 
     # --- leadership -------------------------------------------------------------------------------------------
 
@@ -221,7 +222,9 @@ class PostgresDuties:
 
     async def prune(self, epoch: int, retention: Retention, limit: int) -> bool:
         """See the port. Partitions come and go in transactions of their own, since they lock the whole table."""
-        await self._lead(epoch, partitions.make_ahead)
+        strays = await self._lead(epoch, partitions.make_ahead)
+        partitions.warn_of(strays - self._strays)
+        self._strays = strays
         more = False
         for name in await self._lead(
             epoch, lambda session, now: partitions.past_retention(session, now, retention)

@@ -32,24 +32,35 @@ async def _known(session: Session) -> dict[str, tuple[int, int]]:
     return found
 
 
-async def make_ahead(session: Session, now: int) -> None:
-    """Make those of today and of the next days. A day of which the default one holds rows already stays there."""
+async def make_ahead(session: Session, now: int) -> frozenset[int]:
+    """Make those of today and of the next days. A day of which the default one holds rows already stays there.
+
+    Returns such days, by the instants (µs) at which they begin.
+    """
     known = await _known(session)
     bounds = set(known.values())
+    strays = set()
     today = now - now % DAY
     for day in range(today, today + (AHEAD + 1) * DAY, DAY):
         if (day, day + DAY) in bounds:
             continue
         if await session.value(SQL["in_default"], since=day, until=day + DAY):
-            logger.warning(
-                "jobs that ended on %s are in done_default: no partition had been made for them, "
-                "so they are forgotten one by one",
-                _date(day),
-            )
+            strays.add(day)
             continue
         await session.script(
             f"{_PATIENCE}; CREATE TABLE flux.done_{_date(day).replace('-', '')} PARTITION OF flux.done "
             f"FOR VALUES FROM ({day}) TO ({day + DAY})"
+        )
+    return frozenset(strays)
+
+
+def warn_of(strays: frozenset[int]) -> None:
+    """Say that jobs ended on days that had no partition."""
+    for day in sorted(strays):
+        logger.warning(
+            "jobs that ended on %s are in done_default: no partition had been made for them, "
+            "so they are forgotten one by one",
+            _date(day),
         )
 
 
