@@ -78,9 +78,9 @@ db-reset: install ## Throw everything in the database away and make the schema a
 	@$(FLUX) migrate down --to 0 --yes
 	@$(FLUX) migrate up
 
-db-create-migration: install ## Begin a migration of Flux itself: name=add_something
+db-create-migration: install ## Begin a migration of Flux itself, for each store: name=add_something
 	@if [ -z "$(name)" ]; then echo "db-create-migration: say what it does: make db-create-migration name=add_something" >&2; exit 1; fi
-	@$(FLUX) migrate new "$(name)"
+	@$(FLUX) migrate new "$(name)" $(ARGS)
 
 sqlc-generate: install ## Check every .sql statement and write what follows from them: bindings, docs/schema.md
 	@$(BIN)/python -m scripts.sqlc $(ARGS)

@@ -6,7 +6,8 @@ import re
 import sqlite3
 from typing import Final
 
-from flux.stores.sqlite.migrations import known, migrate
+from flux.stores.migrations import known_migrations
+from flux.stores.sqlite.migrating import PACKAGE, migrate
 from flux.stores.sqlite.sql import Statements
 from scripts.sqlc.sources import sources
 from scripts.sqlc.wrong import Wrong
@@ -25,7 +26,7 @@ def check() -> None:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    steps = known()
+    steps = known_migrations(PACKAGE)
     seen = {}
     for step in steps:
         migrate(connection, step.number - 1, 0)
@@ -42,8 +43,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _schema(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
-    # SQLite keeps a table of its own for AUTOINCREMENT once there was one.
-    text = "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'sqlite_sequence' ORDER BY 1, 2"
+    # SQLite keeps a table of its own for AUTOINCREMENT once there was one, and Flux that of what was applied.
+    kept = "('sqlite_sequence', 'flux_migrations')"
+    text = f"SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT IN {kept} ORDER BY 1, 2"
     return connection.execute(text).fetchall()
 
 

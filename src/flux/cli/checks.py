@@ -19,6 +19,7 @@ from flux.config import Settings, SettingsError, build_engine
 from flux.domain.duration import MINUTE, SECOND, format_duration
 from flux.domain.errors import FluxError
 from flux.domain.job import JobState
+from flux.domain.schema import Phase
 from flux.domain.size import format_size
 from flux.engine.engine import Engine
 from flux.engine.ports import JobFilter, QueueView, WorkerView
@@ -102,11 +103,10 @@ async def check_store(settings: Settings, file: Path | None) -> list[Check]:
     engine = build_engine(settings, migrate=False)
     try:
         steps = await engine.store.schema()
-        missing = [name for name, applied in steps if not applied]
-        if missing:
-            text = f"lacks {', '.join(missing)}; flux migrate up brings it up to date"
-            return [*checks, Check("schema", "wrong", text)]
-        checks.append(Check("schema", "ok", f"{len(steps)} of {len(steps)} migrations applied"))
+        schema = _schema(steps)
+        checks.append(schema)
+        if schema.state == "wrong":
+            return checks
         await engine.open()
     except FluxError as error:
         return [*checks, Check("database", "wrong", str(error))]
@@ -116,6 +116,17 @@ async def check_store(settings: Settings, file: Path | None) -> list[Check]:
         return [*checks, Check("database", "wrong", str(error))]
     finally:
         await engine.close()
+
+
+def _schema(steps: list[tuple[str, bool]]) -> Check:
+    """What the schema lacks; whether this program can work with it is seen when it opens it."""
+    missing = [name for name, applied in steps if not applied]
+    if not missing:
+        return Check("schema", "ok", f"{len(steps)} of {len(steps)} migrations applied")
+    if all(name.endswith(f".{Phase.POST}") for name in missing):
+        text = f"{', '.join(missing)} can run once no older Flux is left: flux migrate up --phase post"
+        return Check("schema", "note", text)
+    return Check("schema", "wrong", f"lacks {', '.join(missing)}; flux migrate up brings it up to date")
 
 
 async def _of_engine(engine: Engine, file: Path | None) -> list[Check]:

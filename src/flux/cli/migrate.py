@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +15,38 @@ from flux.cli.options import Json, Yes
 from flux.cli.session import read_settings, require_database
 from flux.cli.terminal import confirm, print_json, print_table, say
 from flux.config import Settings, build_engine
+from flux.domain.schema import Phase
 
 app = typer.Typer(help="The schema of the database.", no_args_is_help=True, rich_markup_mode=None)
 
 _NUMBERED = re.compile(r"(\d+)_")
 
+_HINTS = {
+    Phase.PRE: (
+        ("up", "what it adds; the version before must work with it"),
+        ("down", "how that is taken back"),
+    ),
+    Phase.POST: (("up", "what it takes away; this version does without"), ("down", "how that comes back")),
+}
+
+
+class _Store(StrEnum):
+    """Whoever has migrations."""
+
+    SQLITE = "sqlite"
+    POSTGRES = "postgres"
+
 
 @app.command()
 def up(
-    to: Annotated[int | None, typer.Option(help="No further than this number.")] = None, as_json: Json = False
+    to: Annotated[int | None, typer.Option(help="No further than this number.")] = None,
+    phase: Annotated[
+        Phase | None,
+        typer.Option(
+            help="pre: before the first new process starts; post: after the last old one has left. Default: both."
+        ),
+    ] = None,
+    as_json: Json = False,
 ) -> None:
     """Bring the schema up to date; makes the database when there is none."""
     settings = read_settings()
@@ -32,7 +56,7 @@ def up(
             raise CommandError(
                 f"the schema stands at {stands}; flux migrate down --to {to} goes back", ExitCode.USAGE
             )
-    _report(_migrate(settings, to), "applied", as_json)
+    _report(_migrate(settings, to, phase), "applied", as_json)
 
 
 @app.command()
@@ -79,32 +103,44 @@ def status(as_json: Json = False) -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="What it does, in small letters and underscores.")],
+    store: Annotated[_Store | None, typer.Option(help="Only for this store. Default: for each.")] = None,
+    phase: Annotated[
+        Phase,
+        typer.Option(
+            help="pre: it adds; post: it takes away what only processes of the version before need."
+        ),
+    ] = Phase.PRE,
     directory: Annotated[
-        Path | None, typer.Option(help="Where the migrations are; default: those of Flux in this checkout.")
-    ] = None,
+        Path, typer.Option(help="Where the stores are, each with a folder migrations.")
+    ] = Path("src/flux/stores"),
     as_json: Json = False,
 ) -> None:
-    """Begin a migration of Flux itself: an empty up and down file with the next number."""
+    """Begin a migration of Flux itself: an up and a down file for each store, all with the next number."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name):
         raise CommandError(f"{name!r} is no name: small letters, digits and underscores", ExitCode.USAGE)
-    where = directory or Path("src/flux/stores/sqlite/migrations")
-    if not where.is_dir():
-        raise CommandError(f"there is no directory {where}; --directory names another", ExitCode.USAGE)
-    numbers = [int(found[1]) for file in where.glob("*.sql") if (found := _NUMBERED.match(file.name))]
-    stem = f"{max(numbers, default=0) + 1:04d}_{name}"
+    folders = {one: directory / one / "migrations" for one in _Store}
+    absent = [str(folder) for folder in folders.values() if not folder.is_dir()]
+    if absent:
+        raise CommandError(
+            f"there is no directory {', '.join(absent)}; --directory names another", ExitCode.USAGE
+        )
+    # One number for all, also where a store goes without: the same step has the same number everywhere.
+    files = [file.name for folder in folders.values() for file in folder.glob("*.sql")]
+    stem = f"{max(map(_number, files), default=0) + 1:04d}_{name}.{phase}"
     made = []
-    for way, hint in (("up", "what it adds"), ("down", "how that is taken back")):
-        file = where / f"{stem}.{way}.sql"
-        file.write_text(f"-- {name.replace('_', ' ')}: {hint}.\n", "utf-8")
-        made.append(str(file))
+    for one in _Store if store is None else (store,):
+        for way, hint in _HINTS[phase]:
+            file = folders[one] / f"{stem}.{way}.sql"
+            file.write_text(f"-- {name.replace('_', ' ')}: {hint}.\n", "utf-8")
+            made.append(str(file))
     if as_json:
         print_json({"files": made})
     else:
         print("\n".join(made))
 
 
-def _migrate(settings: Settings, target: int | None) -> list[str]:
-    return asyncio.run(build_engine(settings, migrate=False).store.migrate(target))
+def _migrate(settings: Settings, target: int | None, phase: Phase | None = None) -> list[str]:
+    return asyncio.run(build_engine(settings, migrate=False).store.migrate(target, phase))
 
 
 def _status(settings: Settings) -> list[tuple[str, bool]]:

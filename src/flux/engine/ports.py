@@ -26,6 +26,7 @@ from flux.domain.job import (
     NewJob,
     Outcome,
 )
+from flux.domain.schema import Phase
 
 
 class Clock(Protocol):
@@ -652,8 +653,11 @@ class Store(Protocol):
         """Leases on a connection of their own, for the heartbeat's thread and its event loop (opened lazily there)."""
         ...
 
-    async def migrate(self, target: int | None = None) -> list[str]:
-        """Bring the schema to ``target`` (None: newest), safe with several starters; the names of what ran."""
+    async def migrate(self, target: int | None = None, phase: Phase | None = None) -> list[str]:
+        """Bring the schema to ``target`` (None: newest), safe with several starters; the names of what ran.
+
+        Upwards, only what is of ``phase`` (None: of both). Raises ``Invalid``, ``SchemaMismatch``.
+        """
         ...
 
     async def schema(self) -> list[tuple[str, bool]]:

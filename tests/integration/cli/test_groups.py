@@ -58,12 +58,22 @@ def test_the_schema_goes_up_and_down(flux: Flux, home: Path) -> None:
 
 
 def test_a_new_migration_gets_the_next_number(flux: Flux, home: Path) -> None:
-    (home / "0007_before.up.sql").write_text("")
+    folders = [home / store / "migrations" for store in ("sqlite", "postgres")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    (folders[0] / "0007_before.pre.up.sql").write_text("")
     made = flux("migrate", "new", "add_things", "--directory", str(home))
     assert made.code == 0
-    assert (home / "0008_add_things.up.sql").is_file()
-    assert (home / "0008_add_things.down.sql").is_file()
+    for folder in folders:
+        assert (folder / "0008_add_things.pre.up.sql").is_file()
+        assert (folder / "0008_add_things.pre.down.sql").is_file()
+    only = ("--store", "postgres", "--phase", "post", "--directory", str(home), "--json")
+    last: Any = flux("migrate", "new", "drop_things", *only)
+    assert last.json == {
+        "files": [str(folders[1] / f"0009_drop_things.post.{way}.sql") for way in ("up", "down")]
+    }
     assert flux("migrate", "new", "Bad Name", "--directory", str(home)).code == 2
+    assert flux("migrate", "new", "fine", "--directory", str(home / "away")).code == 2
 
 
 def test_doctor_says_what_is_wrong(flux: Flux, home: Path) -> None:

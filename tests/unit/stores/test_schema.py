@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from flux.domain.errors import Invalid, SchemaMismatch
-from flux.stores.sqlite import migrations
+from flux.stores.migrations import known_migrations
+from flux.stores.sqlite import migrating
 from flux.stores.sqlite.store import SqliteStore
 
 START = """
@@ -36,7 +37,7 @@ async def test_several_starters_at_once(tmp_path: Path) -> None:
         assert await asyncio.to_thread(process.wait) == 0
     connection = sqlite3.connect(path)
     assert dict(connection.execute("SELECT number, name FROM flux_migrations")) == {
-        migration.number: migration.name for migration in migrations.known()
+        migration.number: migration.name for migration in known_migrations(migrating.PACKAGE)
     }
     connection.close()
 
@@ -45,7 +46,7 @@ async def test_an_old_schema_is_refused_with_what_to_do(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "x.db"), migrate=False)
     with pytest.raises(SchemaMismatch, match="flux migrate up"):
         await store.open()
-    assert await store.migrate() == [migration.name for migration in migrations.known()]
+    assert await store.migrate() == [migration.name for migration in known_migrations(migrating.PACKAGE)]
     await store.open()
     await store.close()
 
@@ -67,7 +68,7 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 async def test_down_and_up_again(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "x.db"))
-    names = [migration.name for migration in migrations.known()]
+    names = [migration.name for migration in known_migrations(migrating.PACKAGE)]
     assert await store.migrate() == names
     assert await store.migrate() == []
     assert await store.migrate(0) == names[::-1]

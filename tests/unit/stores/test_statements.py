@@ -9,7 +9,7 @@ from importlib.resources import files
 
 import pytest
 
-from flux.stores.sqlite import migrations
+from flux.stores.sqlite import migrating
 from flux.stores.sqlite.sql import Many, Statements
 
 FILES = ("insert.sql", "claim.sql", "finish.sql", "edits.sql", "leases.sql", "duties.sql", "prune.sql")
@@ -49,7 +49,7 @@ def statements() -> list[tuple[str, str, str]]:
 @pytest.fixture(scope="module")
 def connection() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    migrations.migrate(connection, None, 0)
+    migrating.migrate(connection, None, 0)
     yield connection
     connection.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flux.domain.errors import SchemaMismatch
+from flux.domain.schema import Phase
 from flux.stores.migrations import known_migrations, mismatch, steps_to
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statement
@@ -30,10 +31,10 @@ async def applied(session: Session) -> dict[int, str]:
     return dict(await session.fetch(_APPLIED))
 
 
-async def migrate(session: Session, target: int | None) -> list[str]:
+async def migrate(session: Session, target: int | None, phase: Phase | None = None) -> list[str]:
     """Go to ``target`` (None: the newest); the names of what ran. Several starters wait for each other."""
     await session.value(_LOCK)
-    steps = steps_to(known_migrations(PACKAGE), await applied(session), target)
+    steps = steps_to(known_migrations(PACKAGE), await applied(session), target, phase)
     if not steps:
         return []
     await session.script(_TABLE)
@@ -47,7 +48,7 @@ async def migrate(session: Session, target: int | None) -> list[str]:
 
 
 async def check(session: Session) -> None:
-    """Raise ``SchemaMismatch`` unless the database has exactly what this program knows."""
+    """Raise ``SchemaMismatch`` unless this program can work with what the database has."""
     wrong = mismatch(known_migrations(PACKAGE), await applied(session))
     if wrong is not None:
         raise SchemaMismatch(wrong)

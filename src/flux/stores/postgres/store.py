@@ -7,6 +7,7 @@ from collections.abc import Callable
 from random import Random
 
 from flux.domain.errors import FluxError
+from flux.domain.schema import Phase
 from flux.engine.ports import (
     Changes,
     Duties,
@@ -62,7 +63,8 @@ class PostgresStore:
         clock: Callable[[], int] | None = None,
         random: Random | None = None,
     ) -> None:
-        """``migrate`` brings the schema up to date at ``open``; without it an old one is refused there.
+        """``migrate`` brings the schema up at ``open``, as far as older processes can bear it; without it an old one is
+        refused there.
 
         ``clock`` stands for the server's clock (microseconds), for tests that steer time.
         """
@@ -86,7 +88,7 @@ class PostgresStore:
         self._database.open()
         try:
             if self._migrate:
-                await self.migrate()
+                await self.migrate(phase=Phase.PRE)
             await self._database.calm(migrating.check)
             await self._refuse_lossy()
         except BaseException:
@@ -147,11 +149,11 @@ class PostgresStore:
 
     # --- schema -----------------------------------------------------------------------------------------------
 
-    async def migrate(self, target: int | None = None) -> list[str]:
+    async def migrate(self, target: int | None = None, phase: Phase | None = None) -> list[str]:
         """See the port. Needs an open store, or opens it for as long as this takes."""
 
         async def work(session: Session) -> list[str]:
-            ran = await migrating.migrate(session, target)
+            ran = await migrating.migrate(session, target, phase)
             if ran and await migrating.applied(session):
                 await partitions.make_ahead(session, await clock(session, self._database))
             return ran

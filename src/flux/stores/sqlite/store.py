@@ -8,6 +8,7 @@ from collections.abc import Callable
 from random import Random
 
 from flux.domain.errors import FluxError
+from flux.domain.schema import Phase
 from flux.engine.ports import (
     Changes,
     Duties,
@@ -19,7 +20,8 @@ from flux.engine.ports import (
     StoreHealth,
     Transactions,
 )
-from flux.stores.sqlite import migrations
+from flux.stores.migrations import known_migrations
+from flux.stores.sqlite import migrating
 from flux.stores.sqlite.changes import SqliteChanges
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.duties import SqliteDuties
@@ -52,7 +54,8 @@ class SqliteStore:
         random: Random | None = None,
         hub: Hub | None = None,
     ) -> None:
-        """``migrate`` brings the schema up to date at ``open``; without it an old one is refused there.
+        """``migrate`` brings the schema up at ``open``, as far as older processes can bear it; without it an old one is
+        refused there.
 
         ``inline`` runs everything in the calling task, for simulation; ``hub`` then joins stores on the same file.
         """
@@ -75,8 +78,8 @@ class SqliteStore:
         await self._database.open()
         try:
             if self._migrate:
-                await self.migrate()
-            await self._database.read(migrations.check)
+                await self.migrate(phase=Phase.PRE)
+            await self._database.read(migrating.check)
         except BaseException:
             await self._database.close()
             raise
@@ -140,12 +143,14 @@ class SqliteStore:
             return SqliteLeases(self._database)
         return SqliteLeases(self._database.another(inline=True), own=True)
 
-    async def migrate(self, target: int | None = None) -> list[str]:
+    async def migrate(self, target: int | None = None, phase: Phase | None = None) -> list[str]:
         """See the port. Needs an open store, or opens it for as long as this takes."""
         opened = await self._database.open()
         try:
             now = self._database.now()
-            return await self._database.write(lambda connection: migrations.migrate(connection, target, now))
+            return await self._database.write(
+                lambda connection: migrating.migrate(connection, target, now, phase)
+            )
         finally:
             if opened:
                 await self._database.close()
@@ -154,9 +159,10 @@ class SqliteStore:
         """See the port."""
         opened = await self._database.open()
         try:
-            have = await self._database.read(migrations.applied)
+            have = await self._database.read(migrating.applied)
         finally:
             if opened:
                 await self._database.close()
-        names = {migration.number: migration.name for migration in migrations.known()} | have
+        known = known_migrations(migrating.PACKAGE)
+        names = {migration.number: migration.name for migration in known} | have
         return [(names[number], number in have) for number in sorted(names)]
