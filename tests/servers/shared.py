@@ -5,9 +5,9 @@ Drivers are imported where they are needed: every test process loads this, and f
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TypeVar
+from uuid import uuid4
 
 from scripts.servers.postgres import PostgresServer
 from scripts.servers.redis import RedisServer
@@ -31,7 +31,6 @@ class SharedPostgres:
             "postgres",
             lambda port: PostgresServer(folder, port, durable=False, copy_of=new_cluster(run)),
         )
-        self._made = 0
 
     def url_of(self, database: str) -> str:
         """Where a database of it is."""
@@ -48,8 +47,7 @@ class SharedPostgres:
 
     def create_database(self, template: str = "template1") -> str:
         """A fresh database, a copy of ``template``; its URL."""
-        self._made += 1
-        name = f"test_{os.getpid()}_{self._made}"
+        name = f"test_{uuid4().hex}"
         self._execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url_of(name)
 

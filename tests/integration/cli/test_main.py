@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -78,11 +79,17 @@ def test_unknown_settings_stop_the_start_with_one_line(
         assert answer.err.count("\n") == 1
 
 
-def test_what_comes_with_the_next_release_is_said(flux: Flux, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgres://flux:secret@localhost/flux")
-    answer = flux("job", "list")
-    assert answer.code == 2
-    assert "next release" in answer.err
+def test_a_server_that_is_away_is_named_without_its_password(
+    flux: Flux, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as nobody:  # bound and not listening: whoever connects is refused
+        nobody.bind(("127.0.0.1", 0))
+        port = nobody.getsockname()[1]
+        monkeypatch.setenv("DATABASE_URL", f"postgres://flux:secret@127.0.0.1:{port}/flux")
+        answer = flux("job", "list")
+    assert answer.code == 3
+    assert "'flux' at 127.0.0.1" in answer.err
+    assert "is PostgreSQL running there?" in answer.err
     assert "secret" not in answer.err
 
 
