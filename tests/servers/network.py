@@ -41,7 +41,7 @@ class Network:
         self._here: int | None = None
         self._listener: asyncio.Server | None = None
         self._budgets: dict[Side, int] = {}
-        self._words: tuple[bytes, bool] | None = None
+        self._words: tuple[bytes, bool, bool] | None = None
         self._carriers: set[asyncio.Task[None]] = set()
 
     async def listen(self) -> int:
@@ -78,8 +78,8 @@ class Network:
     def cut_after(self, count: int, toward: Side) -> None:
         self._budgets[toward] = count
 
-    def cut_at(self, words: bytes, delivered: bool) -> None:
-        self._words = (words, delivered)
+    def cut_at(self, words: bytes, delivered: bool, then_refuse: bool) -> None:
+        self._words = (words, delivered, then_refuse)
 
     async def _carry(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -119,8 +119,13 @@ class Network:
     def _pass(self, data: bytes, writer: asyncio.StreamWriter, toward: Side, link: Link) -> bool:
         """Forward what may go; False when the connection is broken instead of going on."""
         if toward == "server" and self._words is not None and self._words[0] in data:
-            _, delivered = self._words
+            _, delivered, then_refuse = self._words
             self._words = None
+            if then_refuse and self._listener is not None:
+                self._listener.close()
+                self._listener = None
+                for other in self.links - {link}:
+                    other.cut()
             if delivered:
                 writer.write(data)
                 link.lose_answer()

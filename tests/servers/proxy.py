@@ -65,13 +65,13 @@ class Proxy:
         """Break the connection over which, counted from now, the ``count``-th byte toward that side has gone."""
         self._do(lambda: self._network.cut_after(count, toward))
 
-    def cut_at(self, words: bytes, *, delivered: bool) -> None:
+    def cut_at(self, words: bytes, *, delivered: bool, then_refuse: bool = False) -> None:
         """Break the connection over which the client next sends ``words`` (``b"COMMIT"``).
 
         ``delivered`` True: the server gets them and the answer is lost; False: they never arrive. The client cannot
-        tell one from the other.
+        tell one from the other. ``then_refuse``: nor can it ask, before ``resume``.
         """
-        self._do(lambda: self._network.cut_at(words, delivered))
+        self._do(lambda: self._network.cut_at(words, delivered, then_refuse))
 
     def __enter__(self) -> Proxy:
         self._thread.start()

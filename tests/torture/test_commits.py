@@ -13,7 +13,7 @@ from scripts.servers.postgres import PostgresServer
 from tests.servers.private import Servers
 from tests.servers.proxy import Proxy
 from tests.torture.hosted import Hosted
-from tests.torture.house import Rest
+from tests.torture.house import Rest, until
 
 pytestmark = pytest.mark.torture
 
@@ -31,50 +31,74 @@ def send(rest: Rest, path: str, body: dict[str, Any]) -> tuple[int, dict[str, st
 
 
 @KEPT
-def test_a_job_is_asked_for_again_by_its_key(hosted: Hosted, wire: Proxy, kept: bool) -> None:
+def test_the_api_finds_out_what_became_of_a_job(hosted: Hosted, wire: Proxy, kept: bool) -> None:
+    """The same id again: it is stored once, and the client hears of nothing."""
     api, rest = hosted.api(DATABASE_URL=wire.url)
-    body = {"type": "echo", "payload": {"n": 1}, "idempotency_key": "order-1"}
+    # A single job is one statement, which commits by itself.
+    wire.cut_at(b"only-here", delivered=kept)
+    status, _, answer = send(rest, "/api/v1/jobs", {"type": "echo", "payload": {"mark": "only-here"}})
+    assert status == 201, answer
+    api.says("at a commit: whether it was kept is not known. The same jobs are sent again, to find out")
+    assert hosted.ids("SELECT id FROM live") == [answer["id"]]
+    assert hosted.counted("available") == {answer["id"]: 1}
+
+
+@KEPT
+def test_the_api_finds_out_what_became_of_a_batch(hosted: Hosted, wire: Proxy, kept: bool) -> None:
+    api, rest = hosted.api(DATABASE_URL=wire.url)
+    jobs = [{"type": "echo", "payload": {"n": n}} for n in range(1_000)]
     wire.cut_at(b"COMMIT", delivered=kept)
+    status, _, answer = send(rest, "/api/v1/jobs/batch", {"jobs": jobs})
+    assert status == 201, answer
+    api.says("The same jobs are sent again, to find out")
+    assert sorted(hosted.ids("SELECT id FROM live")) == sorted(job["id"] for job in answer["jobs"])
+    assert set(hosted.counted("available").values()) == {1}
+
+
+@KEPT
+def test_what_the_api_cannot_find_out_its_client_does_by_the_key(
+    hosted: Hosted, wire: Proxy, kept: bool
+) -> None:
+    api, rest = hosted.api(DATABASE_URL=wire.url)
+    body = {"type": "echo", "payload": {"mark": "only-here"}, "idempotency_key": "order-1"}
+    wire.cut_at(b"COMMIT", delivered=kept, then_refuse=True)
     status, headers, problem = send(rest, "/api/v1/jobs", body)
     assert (status, headers["retry-after"]) == (503, "1")
     assert "at a commit: whether it was kept is not known" in problem["detail"]
     hosted.until(lambda: len(hosted.ids("SELECT id FROM live")) == kept, "the server to have ended it")
-    status, headers, job = send(rest, "/api/v1/jobs", body)
+    wire.resume()
+    status, headers, job = again(rest, body)
     assert status == (200 if kept else 201)
     assert headers.get("idempotent-replayed") == ("true" if kept else None)
     assert hosted.ids("SELECT id FROM live") == [job["id"]]
-    api.says(
-        "at a commit: whether it was kept is not known",
-        "Nothing can be accepted or written until that is over.",
-    )
+    api.says("Nothing can be accepted or written until that is over.")
 
 
 @KEPT
-def test_a_job_without_a_key_may_be_there_twice_and_its_client_is_told(
-    hosted: Hosted, wire: Proxy, kept: bool
-) -> None:
-    """A single job is one statement: it has no commit of its own to break."""
+def test_without_a_key_a_job_sent_again_may_be_there_twice(hosted: Hosted, wire: Proxy, kept: bool) -> None:
+    """Only when the database stays away after the cut; and the client is told."""
     _, rest = hosted.api(DATABASE_URL=wire.url)
     body = {"type": "echo", "payload": {"mark": "only-here"}}
-    wire.cut_at(b"only-here", delivered=kept)
+    wire.cut_at(b"only-here", delivered=kept, then_refuse=True)
     status, _, problem = send(rest, "/api/v1/jobs", body)
-    assert status == 503
-    assert "whether it was kept is not known" in problem["detail"], problem
+    assert (status, "whether it was kept is not known" in problem["detail"]) == (503, True), problem
     hosted.until(lambda: len(hosted.ids("SELECT id FROM live")) == kept, "the server to have ended it")
-    assert send(rest, "/api/v1/jobs", body)[0] == 201
+    wire.resume()
+    assert again(rest, body)[0] == 201
     assert len(hosted.ids("SELECT id FROM live")) == 1 + kept
 
 
-@KEPT
-def test_a_batch_is_kept_whole_or_not_at_all(hosted: Hosted, wire: Proxy, kept: bool) -> None:
-    _, rest = hosted.api(DATABASE_URL=wire.url)
-    jobs = [{"type": "echo", "payload": {"n": n}} for n in range(1_000)]
-    wire.cut_at(b"COMMIT", delivered=kept)
-    status, _, problem = send(rest, "/api/v1/jobs/batch", {"jobs": jobs})
-    assert (status, "whether it was kept is not known" in problem["detail"]) == (503, True)
-    hosted.until(
-        lambda: hosted.rows("SELECT count(*) FROM live") == [(1_000 * kept,)], "the server to have ended it"
-    )
+def again(rest: Rest, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    """Until it is not refused any more, which it is for certain while nothing can be reached."""
+    answers: list[tuple[int, dict[str, str], Any]] = []
+
+    def answered() -> bool:
+        answers.append(send(rest, "/api/v1/jobs", body))
+        return answers[-1][0] != 503
+
+    until(answered, lambda: f"another answer than {answers[-1]}")
+    assert not any("not known" in problem["detail"] for _, _, problem in answers[:-1])
+    return answers[-1]
 
 
 @KEPT

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from flux.domain.errors import FluxError, Invalid
+from flux.domain.errors import FluxError, InDoubt, Invalid, Unavailable
 from flux.domain.ids import IdSource
 from flux.domain.job import Inserted, JobState, NewJob
 from flux.domain.request import Bounds, JobRequest, validate
@@ -24,6 +24,10 @@ GROUP_COMMIT = 10_000
 """The most jobs that share a commit: a longer one would keep other processes from the store."""
 
 
+ASK_AGAIN = (0.0, 0.1, 0.4, 1.0)
+"""Seconds before each time that a commit in doubt is sent again; a caller waits for no more than their sum."""
+
+
 class Enqueuer:
     """Puts jobs into the store: validation, depth limits, group commit, and the hint after the commit."""
 
@@ -36,9 +40,7 @@ class Enqueuer:
         self._depth = depth
         self._jobs = store.jobs
         self._hinting: set[asyncio.Task[None]] = set()
-        self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(
-            store.jobs.insert, GROUP_COMMIT, len
-        )
+        self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(self._store, GROUP_COMMIT, len)
 
     def prepare(self, request: JobRequest, at: str = "") -> NewJob:
         """Validate one request. Raises ``Invalid``."""
@@ -75,6 +77,20 @@ class Enqueuer:
         inserted = await self._batcher.submit(jobs)
         await self.hint(_hints(jobs, inserted))
         return inserted
+
+    async def _store(self, batches: list[Sequence[NewJob]]) -> list[list[Inserted] | FluxError]:
+        """One commit. When its answer is lost the same jobs are sent again: what was kept answers as it did then."""
+        try:
+            return await self._jobs.insert(batches)
+        except InDoubt as doubt:
+            logger.warning("%s The same jobs are sent again, to find out", doubt)
+            for pause in ASK_AGAIN:
+                await asyncio.sleep(pause)
+                try:
+                    return await self._jobs.insert(batches)
+                except Unavailable:
+                    continue
+            raise
 
     async def insert_within(
         self, connection: object, jobs: Sequence[NewJob], here: Here | None = None

@@ -441,6 +441,10 @@ BINDINGS: Final[dict[str, Binding]] = {
         {},
     ),
     "find_ended": Binding({"namespace": str, "ids": list[UUID]}, {"id": UUID}),
+    "find_stored": Binding(
+        {"namespace": str, "ids": list[UUID]},
+        {"id": UUID, "type": str, "payload": bytes, "state": str, "created_at": int, "run_at": int},
+    ),
     "find_ended_between": Binding({"namespace": str, "first": UUID, "last": UUID}, {"id": UUID}),
     "insert_queues": Binding({"namespace": str, "names": list[str]}, {}),
     "hold_occurrence": Binding({"namespace": str, "schedule_id": str, "fire_at": int, "job_id": UUID}, {}),

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from flux.domain.errors import FluxError, Unavailable
+from flux.domain.errors import FluxError, InDoubt, Unavailable
 from flux.stores.postgres.address import Address, driver, read_address
 from flux.stores.postgres.errors import DRIVER, explain, in_doubt, is_held_up, is_lost, must_repeat
 from flux.stores.postgres.hub import Hub
@@ -237,6 +237,8 @@ class Database:
         raise AssertionError  # the last turn returns or raises
 
     def _met(self, error: Unavailable) -> None:
+        if isinstance(error, InDoubt):
+            return  # one connection broke; if the database is away the next work finds out
         if self._trouble is not None and self._calm is not None:  # else it is being closed
             self._trouble.met(error)
 

@@ -6,7 +6,7 @@ import asyncio
 
 import asyncpg
 
-from flux.domain.errors import DataRefused, FluxError, Unavailable
+from flux.domain.errors import DataRefused, FluxError, InDoubt, Unavailable
 
 DRIVER = (
     asyncpg.PostgresError,
@@ -82,10 +82,10 @@ def is_held_up(error: BaseException) -> bool:
     return isinstance(error, asyncpg.PostgresError) and error.sqlstate in ("55P03", "57014", *_AGAIN)
 
 
-def in_doubt(error: BaseException, place: str) -> Unavailable:
+def in_doubt(error: BaseException, place: str) -> InDoubt:
     """A commit was sent and its answer never came."""
     said = str(explain(error, place)).removesuffix(".")
-    return Unavailable(f"{said}, at a commit: whether it was kept is not known.")
+    return InDoubt(f"{said}, at a commit: whether it was kept is not known.")
 
 
 def explain(error: BaseException, place: str) -> FluxError:

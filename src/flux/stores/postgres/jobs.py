@@ -32,8 +32,8 @@ class PostgresJobs:
 
     When the connection is lost at a commit the answer is ``Unavailable`` and nobody knows what was kept; each verb
     may be repeated. A *claim* that was kept is found by ``held``. A *finish* that was kept answers None the next
-    time, since the fence is gone with the row. An *insert* that was kept is refused the next time, because its ids
-    exist, and with an idempotency key (and new ids) it is answered as replayed. The others name the state they leave.
+    time, since the fence is gone with the row. An *insert* that was kept is answered as it was
+    then, since its ids are ours, and with an idempotency key as replayed. The others name the state they leave.
     """
 
     def __init__(self, database: Database, random: Random | None = None) -> None:
@@ -58,7 +58,7 @@ class PostgresJobs:
             answers = await self._insert(batches, sorted(named - self._queues))
         except DataRefused as error:
             if len(batches) == 1:
-                return [error]
+                return [await self._once_more(batches[0], error)]
             half = len(batches) // 2
             answers = await self.insert(batches[:half])
             try:
@@ -67,6 +67,31 @@ class PostgresJobs:
                 return answers + [Unavailable(str(away)) for _ in batches[half:]]
         self._queues |= named
         return answers
+
+    async def _once_more(self, batch: Sequence[NewJob], error: DataRefused) -> list[Inserted] | FluxError:
+        """What is stored already: its insert was committed and its answer lost, so that it gets the answer now."""
+        rows = await self._database.statement(
+            INSERT["find_stored"], namespace=self._namespace, ids=[job.id for job in batch]
+        )
+        known = {str(id): rest for id, *rest in rows}
+        stored: dict[str, Inserted] = {}
+        for job in batch:
+            if job.id in known:
+                type, payload, state, created_at, run_at = known[job.id]
+                if (type, payload) != (job.type, job.payload):
+                    return DataRefused(
+                        f"The database refused a row: there is another job with the id {job.id}."
+                    )
+                stored[job.id] = Inserted(job.id, JobState(state), created_at, run_at)
+        left = [job for job in batch if job.id not in stored]
+        if not stored:
+            return error
+        if left:
+            [answer] = await self.insert([left])
+            if not isinstance(answer, list):
+                return answer
+            stored |= {job.id: one for job, one in zip(left, answer, strict=True)}
+        return [stored[job.id] for job in batch]
 
     async def _insert(self, batches: Sequence[Sequence[NewJob]], unseen: list[str]) -> _Answers:
         jobs = [job for batch in batches for job in batch]

@@ -48,6 +48,14 @@ SELECT @namespace, g.id, g.type, g.queue, g.priority, g.state, g.run_at, @now::b
 -- name: find_ended
 SELECT d.id FROM flux.done d WHERE d.namespace = @namespace AND d.id = ANY (@ids::uuid[]) LIMIT 1;
 
+-- Those of the ids that are stored, wherever they are.
+-- name: find_stored
+SELECT l.id, l.type, l.payload, l.state, l.created_at, l.run_at
+  FROM flux.live l WHERE l.namespace = @namespace AND l.id = ANY (@ids::uuid[])
+UNION ALL
+SELECT d.id, d.type, d.payload, d.state, d.created_at, d.run_at
+  FROM flux.done d WHERE d.namespace = @namespace AND d.id = ANY (@ids::uuid[]);
+
 -- name: find_ended_between
 SELECT d.id FROM flux.done d WHERE d.namespace = @namespace AND d.id BETWEEN @first AND @last LIMIT 1;
 
