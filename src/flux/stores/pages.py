@@ -1,4 +1,4 @@
-"""Pages of jobs, newest first: cursors, and the ids that bound a time."""
+"""What people send to read pages of jobs and events: cursors, times as bounds of ids, paths into payloads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from flux.domain.errors import Invalid
 from flux.domain.ids import time_of
 
 _LAST_TICK: Final = (1 << 60) - 1
+_LONGEST_PATH: Final = 500
+
+FIRST: Final = "00000000-0000-0000-0000-000000000000"
+LAST: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+"""The bounds of all ids."""
 
 
 def id_floor(us: int) -> str:
@@ -46,3 +51,22 @@ def time_or_none(id: str) -> int | None:
         return time_of(id)
     except ValueError:
         return None
+
+
+def read_path(path: str) -> list[str]:
+    """The steps of a dotted path into a payload. Raises ``Invalid`` for what cannot be asked for."""
+    steps = path.split(".")
+    if not all(steps) or len(path) > _LONGEST_PATH or '"' in path or "\\" in path or "\0" in path:
+        raise Invalid.one(
+            f"payload.{path[:50]}", 'is not a path; write it like payload.user.name, without " and \\'
+        )
+    return steps
+
+
+def read_event_id(text: str) -> tuple[int, int]:
+    """An event's row, and its place in it. Raises ``Invalid`` for what is no id of an event."""
+    row, _, index = text.partition(".")
+    if not (text.isascii() and row.isdigit() and index.isdigit() and len(text) <= 30):
+        raise Invalid.one("after", "is no id of an event; begin without one")
+    # The stores' integers have 64 bits; what is past them is past every event.
+    return min(int(row), (1 << 63) - 1), int(index)

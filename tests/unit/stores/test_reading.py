@@ -16,9 +16,11 @@ from flux.domain.errors import Invalid
 from flux.domain.ids import IdSource
 from flux.domain.job import FINAL, JobState
 from flux.engine.ports import JobFilter
+from flux.stores.listing import Lanes, Pool, Source, Walk, plan_listing
+from flux.stores.pages import id_floor
 from flux.stores.sqlite import queues, reading, rows, schedules, searching
 from flux.stores.sqlite.database import Database
-from flux.stores.sqlite.listing import Lanes, Pool, Source, Walk, id_floor, plan_listing
+from flux.stores.sqlite.listing import in_documents
 from flux.stores.sqlite.reading import SqliteQueries
 
 START = 1_790_000_000_000_000
@@ -314,8 +316,8 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     every = [JobFilter(), *(JobFilter(states=(state,)) for state in S), *filters(5, 150)]
     every += [JobFilter(states=tuple(S)), JobFilter(key="k"), JobFilter(states=tuple(FINAL), queue="email")]
     for filter in every:
-        listing = plan_listing(filter)
-        bound = listing.parameters | {"key_id": "", "low": listing.low, "high": listing.high, "chunk": 9}
+        listing = plan_listing(filter, in_documents)
+        bound = listing.values | {"key_id": "", "low": listing.low, "high": listing.high, "chunk": 9}
         bound |= {"want": 9, "most": 9, "queues": "[]", "lane": "", "kind": "", "priority": 1}
         for source in listing.sources:
             for sql in texts(source):

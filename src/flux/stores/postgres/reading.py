@@ -7,15 +7,15 @@ import itertools
 from collections.abc import Sequence
 from typing import Final, TypeAlias, TypeVar
 
-from flux.domain.errors import Invalid
 from flux.domain.job import Attempt, Job, JobState, LogLine
 from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, WorkerInfo, WorkerView
-from flux.stores.pages import read_cursor, time_or_none, write_cursor
+from flux.stores.listing import plan_listing
+from flux.stores.pages import LAST, read_cursor, read_event_id, time_or_none, write_cursor
 from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
 from flux.stores.postgres.events import SQL as EVENTS
 from flux.stores.postgres.events import EventLog, single_events
-from flux.stores.postgres.listing import LAST, plan_listing
+from flux.stores.postgres.listing import in_documents
 from flux.stores.postgres.rows import SQL, read_jobs
 from flux.stores.postgres.searching import Search
 from flux.stores.postgres.session import Record, Session
@@ -84,7 +84,7 @@ class PostgresQueries:
 
     async def list(self, filter: JobFilter, limit: int, cursor: str | None, full: bool) -> JobPage:
         """A page, newest first. Raises ``Invalid`` for a bad cursor."""
-        listing = plan_listing(filter)
+        listing = plan_listing(filter, in_documents)
         high = LAST if cursor is None else read_cursor(cursor)
 
         async def work(session: Session) -> JobPage:
@@ -178,7 +178,7 @@ class PostgresQueries:
         """
         if after is None:
             return await self._newest_event()
-        batch, index = _read_event_id(after)
+        batch, index = read_event_id(after)
         for _ in range(_SETTLED_WITHIN):
             rows = await self._database.statement(
                 EVENTS["read_events"], namespace=self._namespace, batch=batch, limit=limit + 1
@@ -218,10 +218,3 @@ def _worker(row: Record) -> WorkerView:
         draining=row["drain"],
         alive=row["lease_until"] > row["now"],
     )
-
-
-def _read_event_id(text: str) -> tuple[int, int]:
-    batch, _, index = text.partition(".")
-    if not (text.isascii() and batch.isdigit() and index.isdigit() and len(text) <= 30):
-        raise Invalid.one("after", "is no id of an event; begin without one")
-    return min(int(batch), _FOREVER), int(index)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flux.stores.postgres.listing import Lanes, Listing, Pool, Source, Walk
+from flux.stores.listing import Check, Lanes, Listing, Pool, Source, Walk
 from flux.stores.postgres.rows import SQL
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statement
@@ -145,11 +145,12 @@ def pool_count_sql(pool: Pool) -> str:
 def pool_sql(pool: Pool) -> str:
     """The newest ``@want`` of all candidates that pass."""
     return f"""SELECT c.id FROM (SELECT * FROM flux.live WHERE namespace = @namespace AND {pool.where} OFFSET 0) AS c
-        WHERE c.id >= @low::uuid AND c.id < @high::uuid AND {_all(pool.checks)} ORDER BY c.id DESC LIMIT @want"""
+        WHERE c.id >= @low::uuid AND c.id < @high::uuid AND {_all((*pool.covered, *pool.checks))}
+        ORDER BY c.id DESC LIMIT @want"""
 
 
-def _all(checks: tuple[str, ...]) -> str:
-    return " AND ".join(f"({check})" for check in checks) or "true"
+def _all(checks: tuple[Check, ...]) -> str:
+    return " AND ".join(f"({check.sql})" for check in checks) or "true"
 
 
 # A loose index scan: one seek for each lane, however many jobs it has.

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 
+from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
 from flux.domain.job import JobState
 from flux.engine.ports import Retention
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
 
 SQL = Statements("prune.sql")
-
-SECOND = 1_000_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 
 EVENTS_FOR = HOUR
 EVENTS_SIZE = 64_000_000

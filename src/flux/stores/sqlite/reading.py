@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias, TypeVar
-from uuid import UUID
 
 import msgspec
 
 from flux.domain.duration import HOUR
-from flux.domain.errors import Invalid
-from flux.domain.ids import time_of
 from flux.domain.job import Attempt, Job, JobState, LogLine
 from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, WorkerInfo, WorkerView
+from flux.stores.listing import plan_listing
+from flux.stores.pages import LAST, read_cursor, read_event_id, time_or_none, write_cursor
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.events import EventLog
-from flux.stores.sqlite.listing import plan_listing
+from flux.stores.sqlite.listing import in_documents
 from flux.stores.sqlite.rows import read_jobs, select_jobs
 from flux.stores.sqlite.searching import Search
 
@@ -77,8 +74,8 @@ class SqliteQueries:
 
     async def list(self, filter: JobFilter, limit: int, cursor: str | None, full: bool) -> JobPage:
         """A page, newest first. Raises ``Invalid`` for a bad cursor."""
-        listing = plan_listing(filter)
-        high = "g" if cursor is None else _read_cursor(cursor)
+        listing = plan_listing(filter, in_documents)
+        high = LAST if cursor is None else read_cursor(cursor)
 
         def work(connection: sqlite3.Connection) -> JobPage:
             found = Search(connection, self._namespace, listing, high, limit + 1).run()
@@ -87,9 +84,9 @@ class SqliteQueries:
             if len(jobs) < len(ids):  # the page became too large
                 ids, more = [job.id for job in jobs], True
             if more:
-                return JobPage(jobs, _cursor(ids[-1]))
+                return JobPage(jobs, write_cursor(ids[-1]))
             if found.floor is not None:
-                return JobPage(jobs, _cursor(found.floor), _time(found.floor))
+                return JobPage(jobs, write_cursor(found.floor), time_or_none(found.floor))
             return JobPage(jobs, None)
 
         return await self._database.read(work)
@@ -172,7 +169,7 @@ class SqliteQueries:
             parameters = {"namespace": self._namespace}
             text = await self._database.read(lambda connection: _fetch(connection, _NEWEST_EVENT, parameters))
             return _events(text)[-1:]
-        sequence, index = _read_event_id(after)
+        sequence, index = read_event_id(after)
         asked = {"namespace": self._namespace, "sequence": sequence, "limit": limit}
         text = await self._database.read(lambda connection: _fetch(connection, _EVENTS, asked))
         return _events(text, sequence, index)[:limit]
@@ -241,39 +238,6 @@ def _fetch(connection: sqlite3.Connection, sql: str, parameters: Mapping[str, ob
 
 def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
-
-
-# --- cursors ------------------------------------------------------------------------------------------------------
-
-
-def _cursor(id: str) -> str:
-    """A place in a list: the id that the page ended with, short and without a meaning to lean on."""
-    return urlsafe_b64encode(UUID(id).bytes).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> str:
-    try:
-        raw = urlsafe_b64decode(cursor + "==") if len(cursor) == 22 else b""
-    except (Base64Error, ValueError):
-        raw = b""
-    if len(raw) != 16 or (id := str(UUID(bytes=raw))) == "" or _cursor(id) != cursor:
-        raise Invalid.one("cursor", "is none that a list gave; begin without a cursor")
-    return id
-
-
-def _read_event_id(text: str) -> tuple[int, int]:
-    sequence, _, index = text.partition(".")
-    if not (text.isascii() and sequence.isdigit() and index.isdigit() and len(text) <= 30):
-        raise Invalid.one("after", "is no id of an event; begin without one")
-    # SQLite's integers have 64 bits; what is past them is past every event.
-    return min(int(sequence), (1 << 63) - 1), int(index)
-
-
-def _time(id: str) -> int | None:
-    try:
-        return time_of(id)
-    except ValueError:
-        return None
 
 
 # --- statements ---------------------------------------------------------------------------------------------------

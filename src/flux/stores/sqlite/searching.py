@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from flux.stores.sqlite.listing import Check, Lanes, Listing, Pool, Source, Walk
+from flux.stores.listing import KEY, Check, Lanes, Listing, Pool, Source, Walk
 
 MOST_CANDIDATES: Final = 20_000
 """How many rows a search without an index looks at."""
@@ -51,7 +51,7 @@ class Search:
         self._want = want
         self._sources = listing.sources
         self._deadline = time.monotonic() + MOST_SECONDS
-        self._parameters: dict[str, Any] = listing.parameters | {
+        self._parameters: dict[str, Any] = listing.values | {
             "namespace": namespace,
             "low": listing.low,
             "high": min(high, listing.high),
@@ -172,21 +172,21 @@ _RANGE = "namespace = :namespace AND id >= :low AND id < :high"
 def take_sql(walk: Walk) -> str:
     """The newest ``:want`` ids of an index."""
     return f"""SELECT json_group_array(id) FROM (
-        SELECT id FROM {walk.table} INDEXED BY {walk.index}
+        SELECT id FROM {walk.table} {_bound(walk)}
         WHERE {walk.where} AND {_RANGE} ORDER BY id DESC LIMIT :want)"""
 
 
 def look_sql(walk: Walk) -> str:
     """Of the newest ``:chunk`` candidates those that pass, the oldest one looked at, and how many there were."""
     return f"""SELECT coalesce(json_group_array(c.id) FILTER (WHERE {_all(walk.checks)}), '[]'), min(c.id), count(*)
-        FROM (SELECT {_read(walk.checks)} FROM {walk.table} INDEXED BY {walk.index}
+        FROM (SELECT {_read(walk.checks)} FROM {walk.table} {_bound(walk)}
         WHERE {walk.where} AND {_RANGE} ORDER BY id DESC LIMIT :chunk) AS c"""
 
 
 def pool_count_sql(pool: Pool) -> str:
     """How many candidates there are, counted no further than ``:most``."""
-    return f"""SELECT count(*) FROM (SELECT 1 FROM live INDEXED BY {pool.index}
-        WHERE {pool.where} AND namespace = :namespace LIMIT :most)"""
+    return f"""SELECT count(*) FROM (SELECT 1 FROM live AS c INDEXED BY {pool.index}
+        WHERE {pool.where} AND {_all(pool.covered)} AND namespace = :namespace LIMIT :most)"""
 
 
 def pool_sql(pool: Pool) -> str:
@@ -195,14 +195,19 @@ def pool_sql(pool: Pool) -> str:
     The ids are sorted out of the index alone; rows are fetched in that order and only until there are enough (a CROSS
     JOIN keeps the order of its left side).
     """
-    keys = f"""SELECT id FROM live INDEXED BY {pool.index}
-        WHERE {pool.where} AND {_RANGE} ORDER BY id DESC LIMIT"""
+    keys = f"""SELECT id FROM live AS c INDEXED BY {pool.index}
+        WHERE {pool.where} AND {_all(pool.covered)} AND {_RANGE} ORDER BY id DESC LIMIT"""
     if not pool.checks:
         return f"SELECT json_group_array(id) FROM ({keys} :want)"
     return f"""SELECT json_group_array(id) FROM (
         SELECT c.id FROM ({keys} {MOST_CANDIDATES}) AS key
         CROSS JOIN live AS c ON c.namespace = :namespace AND c.id = key.id
         WHERE {_all(pool.checks)} LIMIT :want)"""
+
+
+def _bound(walk: Walk) -> str:
+    """Bind a walk to its index by name, so that no planner can turn a page into a scan."""
+    return f"INDEXED BY {f'sqlite_autoindex_{walk.table}_1' if walk.index == KEY else walk.index}"
 
 
 def _all(checks: tuple[Check, ...]) -> str:
