@@ -67,6 +67,7 @@ class Network:
 
     async def close(self) -> None:
         await self.refuse()
+        await asyncio.sleep(0)  # what was accepted a moment ago begins now, and can be ended
         for carrier in self._carriers:
             carrier.cancel()
         await asyncio.gather(*self._carriers, return_exceptions=True)
@@ -88,15 +89,20 @@ class Network:
         task.add_done_callback(self._carriers.discard)
         try:
             answers, server = await asyncio.open_connection(self._host, self._port)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             client.transport.abort()
-            return
+            return  # only ``close`` cancels, and asyncio logs a carrier that ends so as an error
         link = Link(client, server)
+        if self._listener is None:
+            link.cut()  # refused while it was being connected
+            return
         self.links.add(link)
         try:
             async with asyncio.TaskGroup() as pumps:
                 pumps.create_task(self._pump(reader, server, "server", link))
                 pumps.create_task(self._pump(answers, client, "client", link))
+        except asyncio.CancelledError:
+            link.cut()
         finally:
             self.links.discard(link)
             client.close()

@@ -117,7 +117,8 @@ def test_a_worker_without_its_network_loses_its_jobs_to_others_and_comes_back(
     to_redis = servers.proxy(hosted.settings["REDIS_URL"])
     hosted.leader()
     far = hosted.worker("--concurrency", 4, DATABASE_URL=to_postgres.url, REDIS_URL=to_redis.url)
-    jobs = [hosted.submit("sleep", {"seconds": 600}), hosted.submit("block", {"seconds": 5})]
+    # The second one ends after the lease, in a thread that nobody can stop.
+    jobs = [hosted.submit("sleep", {"seconds": 600}), hosted.submit("block", {"seconds": 12})]
     for job_id in jobs:
         hosted.running(job_id)
     # Silent, not refused: nobody tells the worker that it is alone.
