@@ -132,9 +132,7 @@ def test_a_worker_without_its_network_loses_its_jobs_to_others_and_comes_back(
             AGAIN,
         )
         assert hosted.job(job_id).attempts[0].outcome == "lost"
-    far.says(
-        "has lost its lease (no heartbeat has reached the store for ", "): 2 running jobs are stopped here"
-    )
+    far.says("has lost its lease (no heartbeat has reached the store for ", " running jobs are stopped here")
     assert hosted.ended(jobs[1]).attempt == 2
     to_postgres.resume()
     to_redis.resume()
