@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import socket
+import struct
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from random import Random
 from uuid import uuid4
 
 import pytest
 import redis
+import uvloop
 
 from flux.brokers.from_store import StoreBroker
 from flux.brokers.redis import broker as redis_broker
 from flux.brokers.redis.broker import RedisBroker
-from flux.brokers.redis.link import Unfit
+from flux.brokers.redis.link import Link, Unfit
 from flux.config import Settings, SettingsError, build_engine
 from flux.engine.ports import Broker, Lane, Store
 from scripts.servers.redis import RedisServer
@@ -152,6 +157,42 @@ async def test_a_group_that_somebody_has_destroyed_is_made_again(redis_url: str,
         assert await lab.take_all(3) == jobs
     finally:
         await lab.close()
+
+
+@contextmanager
+def resetting() -> Iterator[str]:
+    """A server that breaks every connection at its first byte, as one does that goes down; its URL."""
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(1)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_connection_that_breaks_while_it_is_made_is_one_more_trouble() -> None:
+    """On uvloop, as in `flux worker`: there a write on such a connection fails in another way than elsewhere."""
+
+    async def open_often(url: str) -> None:
+        for _ in range(100):
+            link = Link(url, "n", Random(1))
+            await link.open()
+            assert "cannot be used" in str(link.trouble)
+            await link.close()
+
+    with resetting() as url:
+        uvloop.run(open_often(url))
 
 
 # --- not fit for it -----------------------------------------------------------------------------------------------

@@ -34,8 +34,9 @@ _SCRIPTS = ("publish", "receive", "settle", "takeover", "reopen")
 RAW: Final = ("XRANGE", "HGETALL")
 """Commands whose answers are taken as they come: redis-py makes dictionaries of them, at twice the cost."""
 
-TROUBLES: Final = (RedisError, OSError, TimeoutError)
-"""What says that Redis cannot be used now."""
+TROUBLES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What says that Redis cannot be used now. uvloop answers a write on a connection that broke a moment ago with a
+RuntimeError, which redis-py lets through."""
 
 
 class Unfit(FluxError):
@@ -223,7 +224,8 @@ class Link:
                 break
             except Unfit as error:
                 self.trouble = str(error)
-            except TROUBLES as error:
+            except Exception as error:
+                # Whatever it is: who ends here gives Redis up for as long as the process lives.
                 self.trouble = f"Redis at {self.where} cannot be used ({_said(error)})."
         self.trouble = None
         self._mending = None
