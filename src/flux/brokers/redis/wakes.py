@@ -54,6 +54,8 @@ class Wakes:
         self._dispatcher: Bell | None = None
         self._pubsub: PubSub | None = None
         self._task: asyncio.Task[None] | None = None
+        self._subscribing = asyncio.Lock()
+        """Two at once on a connection not made yet would make two, and one of them would be heard by nobody."""
 
     def worker(self, worker_id: str) -> Bell:
         """The bell of a worker of this process."""
@@ -70,11 +72,12 @@ class Wakes:
         """The bell of the dispatcher: it says "" for a poke, and a lane's name when that runs low."""
         if self._dispatcher is None:
             self._dispatcher = Bell()
-            if self._pubsub is not None:
-                try:
-                    await self._pubsub.subscribe(self._pokes)
-                except TROUBLES as error:
-                    self._link.lost(error)
+            async with self._subscribing:
+                if self._pubsub is not None and self._pokes.encode() not in self._pubsub.channels:
+                    try:
+                        await self._pubsub.subscribe(self._pokes)
+                    except TROUBLES as error:
+                        self._link.lost(error)
         self._start()
         return self._dispatcher
 
@@ -97,8 +100,9 @@ class Wakes:
                 await self._link.change(LONG)
             self._pubsub = self._link.listener()
             try:
-                channels = [self._own] if self._dispatcher is None else [self._own, self._pokes]
-                await self._pubsub.subscribe(*channels)
+                async with self._subscribing:
+                    channels = [self._own] if self._dispatcher is None else [self._own, self._pokes]
+                    await self._pubsub.subscribe(*channels)
                 await self._hear(self._pubsub)
             except TROUBLES as error:
                 self._link.lost(error)
