@@ -63,10 +63,12 @@ class Run:
 
     def close(self) -> None:
         """Let go. The process that began the run waits until the janitor has cleaned up."""
+        # Asked before letting go: from then on the janitor is removing the folder, that file among the first.
+        janitor_employed = (self.folder / "janitor.lock").exists()
         self._alive.close()
         if not self._began:
             return
-        if (self.folder / "janitor.lock").exists():
+        if janitor_employed:
             until(lambda: not self.folder.exists())
         else:
             shutil.rmtree(self.folder)
