@@ -25,7 +25,7 @@ async def test_a_lane_holds_no_more_than_its_width(lab: Lab) -> None:
         await lab.enqueue(WIDTH)
 
     async def passed_by() -> bool:
-        return (await lab.lanes.full()).get(DEFAULT, 0) >= 4
+        return (await lab.lanes.full()).get(DEFAULT) == 4 * WIDTH
 
     await lab.until(passed_by)
     assert await lab.lanes.length(DEFAULT) == WIDTH
