@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from flux.sdk.handle import JobHandle
     from flux.sdk.handler import JobHandler, Request
     from flux.sdk.injection import Depends, Payload
+    from flux.sdk.middleware import CallNext, Enqueue
 
 __version__ = "0.1.0"
 
@@ -25,18 +26,21 @@ _HOMES = {
     "flux.sdk.handle": ("JobHandle",),
     "flux.sdk.handler": ("JobHandler", "Request"),
     "flux.sdk.injection": ("Depends", "Payload"),
+    "flux.sdk.middleware": ("CallNext", "Enqueue"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AccessDenied",
     "BadArguments",
+    "CallNext",
     "Cancel",
     "Conflict",
     "Context",
     "DeclarationError",
     "Depends",
     "Discard",
+    "Enqueue",
     "Flux",
     "FluxError",
     "Invalid",

@@ -28,7 +28,6 @@ from flux import (
     Snooze,
 )
 from flux.engine.scheduler import Scheduler
-from flux.sdk.declarations import EnqueueNext
 
 
 @pytest.fixture
@@ -156,27 +155,6 @@ async def test_cancel_of_a_running_job_reaches_its_handler(flux: Flux) -> None:
         with pytest.raises(JobCancelled):
             await handle.result(timeout=60)
         assert ended.is_set()
-
-
-async def test_enqueue_middleware_is_around_one_transaction(flux: Flux) -> None:
-    seen: list[int] = []
-
-    @flux.enqueue_middleware
-    async def trace(requests: Any, call_next: EnqueueNext) -> Any:
-        seen.append(len(requests))
-        for request in requests:
-            request.headers = {**(request.headers or {}), "trace": "t-1"}
-        return await call_next(requests)
-
-    @flux.job(headers={"tenant": "a"})
-    async def headers(ctx: Context) -> dict[str, str]:
-        return dict(ctx.headers)
-
-    async with flux.worker():
-        handles = await flux.enqueue_many([headers.request(), headers.request()])
-        assert await handles[1].result(timeout=60) == {"tenant": "a", "trace": "t-1"}
-        assert await (await headers.enqueue()).result(timeout=60) == {"tenant": "a", "trace": "t-1"}
-    assert seen == [2, 1]
 
 
 async def test_hooks_dependencies_and_threads_of_a_worker(flux: Flux) -> None:

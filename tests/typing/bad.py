@@ -1,6 +1,8 @@
 """Every line marked `# error` is a mistake that a type checker finds; no other is. Never run."""
 
-from flux import Context, Flux
+from typing import Any
+
+from flux import CallNext, Context, Enqueue, Flux
 
 flux = Flux("sqlite:///flux.db")
 
@@ -52,6 +54,16 @@ async def no_option() -> None: ...
 
 @flux.job(isolation="container")  # error
 async def no_isolation() -> None: ...
+
+
+@flux.middleware  # error
+def not_awaited(ctx: Context, call_next: CallNext) -> int:
+    return 1
+
+
+@flux.middleware
+async def around_enqueues(enqueue: Enqueue, call_next: CallNext) -> Any:
+    return enqueue.jobs  # error
 
 
 from flux import Fluks  # error  # noqa: E402, F401

@@ -1,9 +1,9 @@
 """Every line here is right: a type checker finds nothing. Checked by tests/unit/sdk/test_typing.py, never run."""
 
 from dataclasses import dataclass
-from typing import Annotated, assert_type
+from typing import Annotated, Any, assert_type
 
-from flux import Context, Depends, Flux, JobHandle, Request, Snooze
+from flux import CallNext, Context, Depends, Enqueue, Flux, JobHandle, Request, Snooze
 
 flux = Flux("sqlite:///flux.db")
 
@@ -58,6 +58,23 @@ async def load(name: str, session: Annotated[Session, Depends(get_session)]) -> 
 @flux.job(chunk=100, chunk_wait="200ms")
 async def index(items: list[Report]) -> list[int]:
     return [item.pages for item in items]
+
+
+@flux.middleware
+async def around_both(call: Context | Enqueue, call_next: CallNext) -> Any:
+    return await call_next(call)
+
+
+@flux.middleware
+async def around_attempts(ctx: Context, call_next: CallNext) -> Any:
+    return await call_next(ctx)
+
+
+@flux.middleware
+async def around_enqueues(enqueue: Enqueue, call_next: CallNext) -> Any:
+    accepted = await call_next(enqueue)
+    assert_type([job.id for job in accepted], list[str])
+    return accepted
 
 
 @flux.schedule("0 9 * * *", timezone="Europe/Berlin", to="all@example.org")

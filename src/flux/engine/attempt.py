@@ -20,7 +20,7 @@ from flux.engine import ending as endings
 from flux.engine.capture import current
 from flux.engine.context import Context, Desk
 from flux.engine.ending import Ending
-from flux.engine.handler import Handler, Mode
+from flux.engine.handler import BadResult, Handler, Mode
 from flux.engine.ports import Transactions
 from flux.engine.threads import Raised, Threads
 from flux.engine.transaction import HandlerTransaction
@@ -404,12 +404,7 @@ def _of_chunk(values: Any, count: int, handler: Handler, most: int) -> list[Endi
     if values is None:
         return [endings.NOTHING] * count
     if not isinstance(values, (list, tuple)) or len(values) != count:
-        said = f"{len(values)} outcomes" if isinstance(values, (list, tuple)) else type(values).__name__
-        wrong = endings.failed(
-            ErrorKind.BAD_RESULT,
-            f"a chunk handler answers with one outcome for each of its {count} jobs, not {said}",
-        )
-        return [wrong] * count
+        return [endings.of_exception(BadResult(values, count))] * count
     return [
         endings.of_exception(value, handler.no_retry)
         if isinstance(value, BaseException)

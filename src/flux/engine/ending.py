@@ -19,7 +19,7 @@ from flux.domain.job import (
     Outcome,
 )
 from flux.domain.request import encode_value, json_problem
-from flux.engine.handler import BadArguments, Cancel, Discard, RetryAfter, Snooze
+from flux.engine.handler import BadArguments, BadResult, Cancel, Discard, RetryAfter, Snooze
 
 MOST_MESSAGE = 4_000
 MOST_TRACEBACK = 16_000
@@ -66,6 +66,8 @@ def of_exception(error: BaseException, no_retry: tuple[type[BaseException], ...]
     """The end of a handler that raised ``error``: any exception, SystemExit and KeyboardInterrupt included."""
     if isinstance(error, BadArguments):
         return failed(ErrorKind.BAD_ARGUMENTS, str(error))
+    if isinstance(error, BadResult):
+        return failed(ErrorKind.BAD_RESULT, str(error))
     delay = getattr(error, "delay", None) if isinstance(error, RetryAfter) else None
     name = type(error).__name__
     try:

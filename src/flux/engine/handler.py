@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from flux.domain.words import plural
+
 if TYPE_CHECKING:
     from flux.engine.context import Context
 
@@ -45,6 +47,16 @@ class Handler(msgspec.Struct, kw_only=True, frozen=True):
 
 class BadArguments(Exception):
     """The payload does not fit the handler's arguments; the text says where and why."""
+
+
+class BadResult(Exception):
+    """What a chunk handler answered is not one outcome for each of its jobs."""
+
+    def __init__(self, answer: object, jobs: int) -> None:
+        said = plural(len(answer), "outcome") if isinstance(answer, (list, tuple)) else type(answer).__name__
+        super().__init__(
+            f"a chunk handler answers with one outcome for each job ({plural(jobs, 'job')} here), not {said}"
+        )
 
 
 class Snooze:

@@ -13,11 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from flux.domain.job import Job
+from flux.domain.words import plural
 from flux.sdk.arguments import encode_payload
-from flux.sdk.declarations import Declarations, EnqueueMiddleware, EnqueueNext
-from flux.sdk.doors import Door, Doors, EngineDoor
+from flux.sdk.declarations import Declarations
+from flux.sdk.doors import Accepted, Door, Doors, EngineDoor
 from flux.sdk.handle import JobHandle
 from flux.sdk.handler import Request, common_connection
+from flux.sdk.middleware import Enqueue, chain
 from flux.sdk.portal import Portal
 from flux.sdk.requests import EnqueueOptions, build_request, split_connection, with_payload
 
@@ -128,12 +130,18 @@ class Flux(Declarations):
         if not asked:
             return []
         door = await self.doors.here()
-        submit: EnqueueNext = door.submit
-        if connection is not None:
-            submit = partial(door.submit_within, connection, here)
-        for middleware in reversed(self.enqueue_middlewares):
-            submit = partial(_call_enqueue_middleware, middleware, submit)
-        accepted = await submit([request.job for request in asked])
+        submit = door.submit if connection is None else partial(door.submit_within, connection, here)
+
+        async def innermost(enqueue: Enqueue) -> Sequence[Accepted]:
+            if len(enqueue.requests) != len(asked):
+                came, go = plural(len(asked), "job"), len(enqueue.requests)
+                raise RuntimeError(f"a middleware was given an enqueue of {came} and made it one of {go}")
+            return await submit(enqueue.requests)
+
+        whole = chain(self.around.enqueues, innermost)
+        accepted = await whole(Enqueue([request.job for request in asked]))
+        if accepted is None:
+            raise RuntimeError("a middleware around an enqueue did not return what call_next answered")
         return [
             JobHandle(self, one.id, request.decoder) for one, request in zip(accepted, asked, strict=True)
         ]
@@ -306,10 +314,6 @@ def _settings(url: str | None, broker: str | None, overrides: Mapping[str, objec
     own = {"database_url": url, "broker_url": broker}
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     return load_settings(os.environ, find_file(os.environ), {**own, **given})
-
-
-def _call_enqueue_middleware(middleware: EnqueueMiddleware, call_next: EnqueueNext, requests: Any) -> Any:
-    return middleware(requests, call_next)
 
 
 async def _run_hook(hook: Any) -> None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import queue
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
 from flux.engine.context import Context
-from flux.engine.handler import BadArguments, Mode
+from flux.engine.handler import Mode
 from flux.sdk.arguments import Arguments
 from flux.sdk.depends import Dependencies, Run, at_once
-
-CallNext = Callable[[Context], Awaitable[Any]]
-Middleware = Callable[[Context, CallNext], Awaitable[Any]]
-"""``async def middleware(ctx, call_next): … return await call_next(ctx)``, around one attempt."""
+from flux.sdk.middleware import chain
 
 HomeLoop = Callable[[], asyncio.AbstractEventLoop | None]
 """The event loop of the worker, for what is asynchronous around a synchronous handler."""
@@ -29,13 +26,13 @@ def build_call(
     arguments: Arguments,
     mode: Mode,
     dependencies: Dependencies,
-    middleware: Sequence[Middleware],
+    middleware: Sequence[Callable[..., Awaitable[Any]]],
     home: HomeLoop,
 ) -> Callable[[Context], Any]:
     """The ``call`` of a handler for the engine."""
     if not middleware and not arguments.injected:
         return direct_call(function, arguments)
-    around = Around(function, asynchronous, arguments, dependencies, middleware)
+    around = Surrounded(function, asynchronous, arguments, dependencies, middleware)
     if mode is Mode.THREAD:
         return partial(_from_thread, around, home)
     return around
@@ -80,7 +77,7 @@ def direct_call(function: Callable[..., Any], arguments: Arguments) -> Callable[
     return by_name
 
 
-class Around:
+class Surrounded:
     """A handler with what stands around it: middleware outside, then arguments and dependencies, then the function."""
 
     def __init__(
@@ -89,7 +86,7 @@ class Around:
         asynchronous: bool,
         arguments: Arguments,
         dependencies: Dependencies,
-        middleware: Sequence[Middleware],
+        middleware: Sequence[Callable[..., Awaitable[Any]]],
     ) -> None:
         self.function = function
         self.asynchronous = asynchronous
@@ -112,10 +109,7 @@ class Around:
 
     async def run(self, ctx: Context, run: Run) -> Any:
         """One attempt; ``run`` says where synchronous parts run."""
-        call: CallNext = partial(self._innermost, run)
-        for middleware in reversed(self.middleware):
-            call = partial(_call_middleware, middleware, call)
-        return await call(ctx)
+        return await chain(self.middleware, partial(self._innermost, run))(ctx)
 
     async def _innermost(self, run: Run, ctx: Context) -> Any:
         found = self.arguments.keywords(ctx.claimed.payload)
@@ -136,10 +130,6 @@ class Around:
             return await run(partial(self.function, *args, **kwargs))
 
 
-def _call_middleware(middleware: Middleware, call_next: CallNext, ctx: Context) -> Awaitable[Any]:
-    return middleware(ctx, call_next)
-
-
 def without_waiting(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """The value of a coroutine that never waits."""
     try:
@@ -150,7 +140,7 @@ def without_waiting(coroutine: Coroutine[Any, Any, Any]) -> Any:
     raise RuntimeError("a synchronous handler's surroundings waited without an event loop")
 
 
-def _from_thread(around: Around, home: HomeLoop, ctx: Context) -> Any:
+def _from_thread(around: Surrounded, home: HomeLoop, ctx: Context) -> Any:
     if around.never_waits:
         return without_waiting(around.run(ctx, at_once))
     loop = home()
@@ -187,69 +177,3 @@ def across_threads(loop: asyncio.AbstractEventLoop, run: Callable[[Run], Corouti
         except BaseException as error:
             answer.set_exception(error)
     return whole.result()
-
-
-def build_chunk_call(
-    function: Callable[..., Any],
-    asynchronous: bool,
-    members: Callable[[str], Any],
-    takes_contexts: bool,
-    injected: Mapping[str, Any],
-    dependencies: Dependencies,
-    home: HomeLoop,
-) -> Callable[[Sequence[Context]], Any]:
-    """The ``call_chunk`` of a handler: one value for each context; an exception in a place fails that job alone."""
-
-    def read(contexts: Sequence[Context]) -> tuple[list[Any], list[Context], list[Any]]:
-        values: list[Any] = []
-        good: list[Context] = []
-        items: list[Any] = []
-        for ctx in contexts:
-            try:
-                items.append(members(ctx.claimed.payload))
-            except BadArguments as error:
-                values.append(error)
-            else:
-                good.append(ctx)
-                values.append(None)
-        return values, good, items
-
-    def spread(values: list[Any], answers: Any, count: int) -> Any:
-        if answers is None:
-            return values
-        if count == len(values):
-            return answers  # the engine looks at it
-        if not isinstance(answers, (list, tuple)) or len(answers) != count:
-            raise TypeError(
-                f"a chunk handler returns None or a list of one outcome for each of its {count} items"
-            )
-        given = iter(answers)
-        return [value if isinstance(value, BadArguments) else next(given) for value in values]
-
-    async def run(contexts: Sequence[Context], run: Run) -> Any:
-        values, good, items = read(contexts)
-        if not items:
-            return values
-        args = (good, items) if takes_contexts else (items,)
-        async with AsyncExitStack() as stack:
-            made = await dependencies.fill(injected, None, stack, {}, run)
-            if asynchronous:
-                answers = await function(*args, **made)
-            else:
-                answers = await run(partial(function, *args, **made))
-        return spread(values, answers, len(items))
-
-    if asynchronous:
-        return lambda contexts: run(contexts, at_once)
-
-    def from_thread(contexts: Sequence[Context]) -> Any:
-        if all(map(dependencies.never_waits, injected.values())):
-            return without_waiting(run(contexts, at_once))
-        loop = home()
-        if loop is None:
-            raise RuntimeError(
-                "asynchronous dependencies of a synchronous handler need flux.worker() or the flux command"
-            )
-        return across_threads(loop, partial(run, contexts))
-
-    return from_thread

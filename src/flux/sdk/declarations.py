@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast, overload
 
-from flux.domain.request import JobRequest
 from flux.engine.context import Context
 from flux.engine.handler import Handler
 from flux.engine.schedule_request import ScheduleRequest
-from flux.sdk.calling import Middleware
 from flux.sdk.declaration import Declaration
 from flux.sdk.declared_schedules import ScheduleOptions, declare_schedule
 from flux.sdk.depends import Dependencies
-from flux.sdk.doors import Accepted
 from flux.sdk.errors import DeclarationError
 from flux.sdk.handler import AsyncJobHandler, JobHandler, PlainJobHandler
+from flux.sdk.middleware import Around, AttemptMiddleware, EnqueueMiddleware
 from flux.sdk.requests import Duration, JobOptions
 
 if TYPE_CHECKING:
@@ -29,12 +27,7 @@ T = TypeVar("T")
 H = TypeVar("H", bound=JobHandler[..., Any])
 Hook = Callable[[], Awaitable[None] | None]
 HookT = TypeVar("HookT", bound=Hook)
-MiddlewareT = TypeVar("MiddlewareT", bound=Callable[..., Awaitable[Any]])
-
-EnqueueNext = Callable[[Sequence[JobRequest]], Awaitable[Sequence[Accepted]]]
-EnqueueMiddleware = Callable[[Sequence[JobRequest], EnqueueNext], Awaitable[Sequence[Accepted]]]
-"""``async def middleware(requests, call_next): … return await call_next(requests)``, around one enqueue (one
-transaction, however many jobs); it may change the requests, such as their headers."""
+MiddlewareT = TypeVar("MiddlewareT", bound=AttemptMiddleware | EnqueueMiddleware)
 
 
 class JobDecorator:
@@ -90,8 +83,7 @@ class Declarations:
 
     def __init__(self) -> None:
         self.dependencies = Dependencies()
-        self.attempt_middleware: list[Middleware] = []
-        self.enqueue_middlewares: list[EnqueueMiddleware] = []
+        self.around = Around()
         self.startup_hooks: list[Hook] = []
         self.shutdown_hooks: list[Hook] = []
         self._declared: dict[str, JobHandler[..., Any]] = {}
@@ -125,8 +117,8 @@ class Declarations:
         ``async def`` on the event loop, with ``isolation="process"`` either in a child process. For type checkers the
         ``Context`` has to come first, and a first parameter annotated ``Any`` is taken for it: make that keyword-only.
 
-        ``chunk=100`` hands up to 100 jobs to one call, after ``chunk_wait`` at the latest (see ``flux.sdk.chunk``);
-        middleware does not wrap chunks. Raises ``DeclarationError`` for every mistake that can be seen now.
+        ``chunk=100`` hands up to 100 jobs to one call, after ``chunk_wait`` at the latest (see ``flux.sdk.chunk``).
+        Raises ``DeclarationError`` for every mistake that can be seen now.
         """
 
         def declare(function: Callable[..., Any]) -> JobHandler[..., Any]:
@@ -200,33 +192,17 @@ class Declarations:
 
     # --- around attempts, enqueues and workers ---
 
-    @overload
-    def middleware(self, function: MiddlewareT, /) -> MiddlewareT: ...
-    @overload
-    def middleware(self, *, on: Literal["attempt", "enqueue"]) -> Callable[[MiddlewareT], MiddlewareT]: ...
-    def middleware(self, function: Any = None, *, on: str = "attempt") -> Any:
-        """Wrap every attempt: ``async def middleware(ctx, call_next): return await call_next(ctx)``.
+    def middleware(self, function: MiddlewareT, /) -> MiddlewareT:
+        """Wrap every attempt and every enqueue: ``async def m(call, call_next): return await call_next(call)``.
 
-        The first one declared is outermost. With ``on="enqueue"`` it wraps every enqueue instead:
-        ``async def middleware(requests, call_next): return await call_next(requests)``.
+        An attempt (one of a chunk too) is a ``Context``, an enqueue (one transaction, however many jobs) an
+        ``Enqueue``. The annotation of the first parameter says around what: ``Context``, ``Enqueue`` or, as without
+        one, ``Context | Enqueue``. The first one declared is outermost. Raises ``DeclarationError``.
         """
-        if on not in ("attempt", "enqueue"):
-            raise DeclarationError(f'@flux.middleware: on must be "attempt" or "enqueue", not {on!r}')
-
-        def declare(function: MiddlewareT) -> MiddlewareT:
-            if on == "enqueue":
-                self.enqueue_middlewares.append(function)
-            else:
-                self.attempt_middleware.append(function)
-                for handler in self._declared.values():
-                    handler.recompile()
-            return function
-
-        return declare if function is None else declare(function)
-
-    def enqueue_middleware(self, function: MiddlewareT, /) -> MiddlewareT:
-        """``middleware(on="enqueue")``."""
-        return self.middleware(on="enqueue")(function)
+        self.around.add(function)
+        for handler in self._declared.values():
+            handler.recompile()
+        return function
 
     def on_startup(self, function: HookT, /) -> HookT:
         """Run before a worker claims its first job; asynchronous or not. An exception stops the worker."""

@@ -13,7 +13,8 @@ from flux.domain.request import JobRequest
 from flux.engine.context import Context
 from flux.engine.handler import Handler
 from flux.sdk.arguments import Arguments
-from flux.sdk.calling import Around, build_call, build_chunk_call, without_waiting
+from flux.sdk.calling import Surrounded, build_call, without_waiting
+from flux.sdk.chunk_calling import ChunkCall
 from flux.sdk.declaration import Declaration
 from flux.sdk.depends import at_once
 from flux.sdk.direct import direct_context
@@ -166,17 +167,16 @@ class JobHandler(Enqueueing[P, R]):
                 arguments,
                 declaration.mode,
                 flux.dependencies,
-                flux.attempt_middleware,
+                flux.around.attempts,
                 flux.home_loop,
             )
         else:
-            call_chunk = build_chunk_call(
+            call_chunk = ChunkCall(
                 declaration.function,
                 declaration.asynchronous,
-                arguments.read,
-                arguments.takes_contexts,
-                arguments.injected,
+                arguments,
                 flux.dependencies,
+                flux.around.attempts,
                 flux.home_loop,
             )
         timeout = self._base.timeout
@@ -205,7 +205,7 @@ class JobHandler(Enqueueing[P, R]):
             ctx = direct_context(self.type) if named is None else named
         given = {name: kwargs.pop(name) for name in arguments.injected if name in kwargs}
         found = arguments.defaults | arguments.bind(args, kwargs) | given
-        around = Around(
+        around = Surrounded(
             declaration.function, declaration.asynchronous, arguments, self._flux.dependencies, ()
         )
         if declaration.asynchronous or around.never_waits or arguments.injected.keys() <= given.keys():

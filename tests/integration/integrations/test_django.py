@@ -86,7 +86,7 @@ import django
 django.setup()
 
 from django.db import transaction
-from flux import JobState
+from flux import Enqueue, JobState
 from flux.integrations.django import enqueue_on_commit, get_flux
 from shop.jobs import audit, count, flux, pay, ship
 from shop.models import Order
@@ -96,9 +96,9 @@ order = Order.objects.create()
 
 enqueued = []
 
-@flux.enqueue_middleware
-async def watch(requests, call_next):
-    accepted = await call_next(requests)
+@flux.middleware
+async def watch(enqueue: Enqueue, call_next):
+    accepted = await call_next(enqueue)
     enqueued.append([job.id for job in accepted])
     return accepted
 

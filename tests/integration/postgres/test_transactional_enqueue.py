@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from flux import Conflict, Flux, Invalid, NotFound
+from flux import CallNext, Conflict, Enqueue, Flux, Invalid, NotFound
 from flux.engine import tenure
 from flux.stores.postgres import changes
 from tests.integration.postgres.callers import CALLERS, Asyncpg, Caller, Psycopg
@@ -205,10 +205,10 @@ def test_sqlalchemy_with_autocommit(database_url: str) -> None:
 async def test_a_typed_enqueue_and_its_middleware(flux: Flux, database_url: str) -> None:
     seen: list[int] = []
 
-    @flux.enqueue_middleware
-    async def count(requests: Any, call_next: Any) -> Any:
-        seen.append(len(requests))
-        return await call_next(requests)
+    @flux.middleware
+    async def count(enqueue: Enqueue, call_next: CallNext) -> Any:
+        seen.append(len(enqueue.requests))
+        return await call_next(enqueue)
 
     @flux.job
     async def pack(order: int) -> None: ...

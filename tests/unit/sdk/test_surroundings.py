@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 import pytest
 
-from flux import BadArguments, Context, DeclarationError, Depends, Flux
-from flux.sdk.calling import CallNext
+from flux import BadArguments, CallNext, Context, DeclarationError, Depends, Enqueue, Flux
 from tests.unit.sdk.conftest import attempt, context_of
 
 log: list[str] = []
@@ -243,7 +242,7 @@ async def test_middleware_is_around_every_attempt_the_first_outermost(flux: Flux
         log.append(f"outer {ctx.type}")
         return await call_next(ctx) + 1
 
-    @flux.middleware(on="attempt")
+    @flux.middleware
     async def inner(ctx: Context, call_next: CallNext) -> Any:
         log.append("inner")
         return await call_next(ctx) * 10
@@ -253,6 +252,34 @@ async def test_middleware_is_around_every_attempt_the_first_outermost(flux: Flux
     assert log == ["outer double", "inner", "handler"]
     with pytest.raises(BadArguments):
         await attempt(double, {"n": "x"})
+
+
+def test_what_a_middleware_is_around_has_to_be_an_attempt_or_an_enqueue(flux: Flux) -> None:
+    async def of_nothing() -> None: ...
+    async def of_a_number(call: int, call_next: CallNext) -> None: ...
+    async def of_more(call: Context | int, call_next: CallNext) -> None: ...
+
+    for function in (of_nothing, of_a_number, of_more):
+        with pytest.raises(DeclarationError, match=f"on .*{function.__name__}"):
+            flux.middleware(function)  # type: ignore[type-var]  # the point
+    assert flux.around.attempts == flux.around.enqueues == []
+
+
+def test_the_first_parameter_says_what_a_middleware_is_around(flux: Flux) -> None:
+    async def attempts(call: Annotated[Context, "mine"], call_next: CallNext) -> Any: ...
+    async def enqueues(call: Enqueue, call_next: CallNext) -> Any: ...
+    async def both(call: Context | Enqueue, call_next: CallNext) -> Any: ...
+    async def plain(call, call_next): ...  # type: ignore[no-untyped-def]  # the point
+
+    class Tracing:
+        async def __call__(self, call: Context, call_next: CallNext) -> Any: ...
+        async def method(self, call: Enqueue, call_next: CallNext) -> Any: ...
+
+    tracing = Tracing()
+    for function in (attempts, enqueues, both, plain, tracing, tracing.method):
+        flux.middleware(function)
+    assert flux.around.attempts == [attempts, both, plain, tracing]
+    assert flux.around.enqueues == [enqueues, both, plain, tracing.method]
 
 
 def test_without_surroundings_a_handlers_own_coroutine_is_what_the_engine_awaits(flux: Flux) -> None:
