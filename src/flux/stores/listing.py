@@ -48,9 +48,18 @@ class Pool(msgspec.Struct, frozen=True):
 
 
 class Lanes(msgspec.Struct, frozen=True):
-    """Available jobs, whose index goes by queue and priority: the newest of each lane, merged."""
+    """Candidates from an index that goes by lanes and within each by id: the newest of every lane, merged.
 
-    queue: str | None
+    A lane is a value for each of ``columns``. ``only``: the values that a column may have, where not all are asked for.
+    ``otherwise``: when there are too many lanes.
+    """
+
+    table: str
+    index: str
+    where: str
+    columns: tuple[str, ...]
+    only: dict[str, tuple[str, ...]]
+    checks: tuple[Check, ...]
     otherwise: Walk
 
 
@@ -124,8 +133,17 @@ def _live(filter: JobFilter, shared: tuple[Check, ...]) -> tuple[Source, ...]:
         return Walk("live", KEY, "true", (*rest, *_states(tuple(states))))
 
     if JobState.AVAILABLE in wanted:
-        only = newest(frozenset({JobState.AVAILABLE}))
-        found.append(only if type or shared else Lanes(filter.queue, only))
+        found.append(
+            Lanes(
+                "live",
+                "live_available",
+                "state = 'available'",
+                ("queue", "priority", "type"),
+                _only(queue=filter.queue, type=filter.type),
+                shared,
+                newest(frozenset({JobState.AVAILABLE})),
+            )
+        )
     if JobState.RUNNING in wanted:
         found.append(
             Pool("live_running", "state = 'running'", (), rest, newest(frozenset({JobState.RUNNING})))
@@ -155,16 +173,14 @@ def _done(filter: JobFilter, shared: tuple[Check, ...]) -> tuple[Source, ...]:
     if filter.workflow_id is not None:
         rest = (*queue, *type, *state, *worker, *shared)
         return (Walk("done", "done_workflow", "workflow_id = @workflow_id", rest),)
-    # States other than success are the rarer property; success is the common one.
-    by_state = states and (states <= _FAILED or not (queue or type))
-    if by_state:
-        rest = (*queue, *type, *worker, *shared)
-        return tuple(Walk("done", "done_state", f"state = '{one}'", rest) for one in sorted(states))
-    if type:
-        return (Walk("done", "done_type", "type = @type", (*queue, *state, *worker, *shared)),)
-    if queue:
-        return (Walk("done", "done_queue", "queue = @queue", (*state, *worker, *shared)),)
-    return (Walk("done", KEY, "true", (*worker, *shared)),)
+    rest = (*worker, *shared)
+    if not (states or queue or type):
+        return (Walk("done", KEY, "true", rest),)
+    only = _only(queue=filter.queue, type=filter.type)
+    if states:
+        only["state"] = tuple(sorted(states))
+    otherwise = Walk("done", KEY, "true", (*queue, *type, *state, *rest))
+    return (Lanes("done", "done_lanes", "true", ("state", "queue", "type"), only, rest, otherwise),)
 
 
 def _by_id(filter: JobFilter, shared: tuple[Check, ...]) -> tuple[Source, ...]:
@@ -188,6 +204,10 @@ def _by_id(filter: JobFilter, shared: tuple[Check, ...]) -> tuple[Source, ...]:
 
 def _equal(column: str, value: str | None) -> tuple[Check, ...]:
     return () if value is None else (Check(column, f"c.{column} = @{column}"),)
+
+
+def _only(**wanted: str | None) -> dict[str, tuple[str, ...]]:
+    return {column: (value,) for column, value in wanted.items() if value is not None}
 
 
 def _links(filter: JobFilter) -> tuple[Check, ...]:

@@ -74,10 +74,10 @@ async def test_a_server_that_may_lose_what_it_accepted_is_refused(database_url: 
 async def test_a_schema_that_is_too_old_or_too_new_is_refused_naming_both(
     database_url: str, empty_database_url: str
 ) -> None:
-    with pytest.raises(SchemaMismatch, match="has no schema of Flux, and this program needs 0001_core"):
+    with pytest.raises(SchemaMismatch, match="has no schema of Flux, and this program needs 0002_lanes"):
         await PostgresStore(Place(url=empty_database_url), migrate=False).open()
     await execute(database_url, "INSERT INTO flux.migrations (number, name) VALUES (9999, '9999_later')")
-    with pytest.raises(SchemaMismatch, match=r"ends at 0001_core.*9999_later"):
+    with pytest.raises(SchemaMismatch, match=r"ends at 0003_lists.*9999_later"):
         await PostgresStore(Place(url=database_url)).open()
 
 

@@ -12,7 +12,8 @@ import pytest
 from flux.domain.duration import HOUR
 from flux.domain.ids import IdSource
 from flux.domain.job import AttemptOutcome, JobState, NewJob, Outcome
-from flux.engine.ports import Demand, WorkerInfo
+from flux.engine.ports import Demand, JobFilter, WorkerInfo
+from flux.stores.listing import Lanes, Source, Walk, plan_listing
 from flux.stores.postgres.claiming import SQL as CLAIM
 from flux.stores.postgres.claiming import plan_claim
 from flux.stores.postgres.clock import SQL as DUTIES
@@ -21,6 +22,8 @@ from flux.stores.postgres.ending import SQL as FINISH
 from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.inserting import plain_values
 from flux.stores.postgres.leases import SQL as LEASES
+from flux.stores.postgres.listing import in_documents
+from flux.stores.postgres.searching import lanes_sql, look_at_lanes_sql, look_sql, pool_count_sql, pool_sql
 from flux.stores.postgres.sql import Statement
 from flux.stores.postgres.store import PostgresStore
 
@@ -149,3 +152,40 @@ async def test_what_the_leader_asks_again_and_again_goes_by_index(connection: An
     lane = {"queue": "q0", "priority": 5, "after": scheduled[0], "limit": 10_000}
     await assert_by_index(connection, DUTIES["offerable"], now | lane, "live_available")
     await assert_by_index(connection, LEASES["orders"], now | {"id": "w"}, "live_cancels")
+
+
+def texts(source: Source) -> list[str]:
+    if isinstance(source, Walk):
+        return [look_sql(source)]
+    if isinstance(source, Lanes):
+        return [lanes_sql(source), look_at_lanes_sql(source), *texts(source.otherwise)]
+    return [pool_count_sql(source), pool_sql(source), *texts(source.otherwise)]
+
+
+@pytest.mark.parametrize(
+    "filter",
+    [
+        JobFilter(),
+        *(JobFilter(states=(state,)) for state in JobState),
+        JobFilter(queue="q1"),
+        JobFilter(type="mail", tag="x"),
+        JobFilter(states=(JobState.DEAD, JobState.CANCELLED), queue="q1", type="mail", error="TimeoutError"),
+        JobFilter(payload=(("a.b", "1"),)),
+        JobFilter(worker_id="w"),
+        JobFilter(schedule_id="s"),
+    ],
+    ids=repr,
+)
+async def test_lists_go_by_indexes(connection: Any, filter: JobFilter) -> None:
+    listing = plan_listing(filter, in_documents)
+    low, high = (f"{digit * 8}-{digit * 4}-7000-8000-{digit * 12}" for digit in "0f")
+    values = listing.values | {"namespace": "default", "low": low, "high": high, "below": high, "want": 50}
+    values |= {"most": 1000, "chunk": 50, "first": "succeeded"}
+    for source in listing.sources:
+        if isinstance(source, Lanes):
+            lane = {"priority": 5, "state": "succeeded"}
+            values |= {f"lane{n}": [lane.get(column, "q1")] for n, column in enumerate(source.columns)}
+        for text in texts(source):
+            found = await plan_of(connection, Statement("list", text), values)
+            walks = [node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"]
+            assert walks == [], text

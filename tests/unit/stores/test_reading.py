@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from importlib.resources import files
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +16,7 @@ from flux.domain.ids import IdSource
 from flux.domain.job import FINAL, JobState
 from flux.engine.ports import JobFilter
 from flux.stores.listing import Lanes, Pool, Source, Walk, plan_listing
+from flux.stores.migrations import known_migrations
 from flux.stores.pages import id_floor
 from flux.stores.sqlite import queues, reading, rows, schedules, searching
 from flux.stores.sqlite.database import Database
@@ -72,7 +72,7 @@ def fill(connection: sqlite3.Connection, number: int, seed: int = 1) -> list[dic
 
 
 def schema() -> str:
-    return files("flux.stores.sqlite").joinpath("migrations", "0001_core.up.sql").read_text()
+    return "\n".join(migration.up for migration in known_migrations("flux.stores.sqlite"))
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ async def test_a_bounded_search_goes_on_where_it_stopped(
     stored = await database.write(lambda connection: fill(connection, 300))
     monkeypatch.setattr(searching, "MOST_CANDIDATES", most)
     monkeypatch.setattr(searching, "_FIRST_LOOK", 2)
-    monkeypatch.setattr(searching, "_MOST_QUEUES", 1)
+    monkeypatch.setattr(searching, "_MOST_LANES", 1)
     queries = SqliteQueries(database)
     for filter in [*(JobFilter(states=(state,)) for state in S), *filters(11, 60)]:
         assert await pages(queries, filter, 10) == expected(stored, filter), filter
@@ -318,7 +318,7 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     for filter in every:
         listing = plan_listing(filter, in_documents)
         bound = listing.values | {"key_id": "", "low": listing.low, "high": listing.high, "chunk": 9}
-        bound |= {"want": 9, "most": 9, "queues": "[]", "lane": "", "kind": "", "priority": 1}
+        bound |= {"want": 9, "most": 9, "some": "[]", "after": "", "lane0": "", "lane1": "", "lane2": ""}
         for source in listing.sources:
             for sql in texts(source):
                 yield sql, bound
@@ -342,7 +342,9 @@ def texts(source: Source) -> Iterator[str]:
         yield from texts(source.otherwise)
     else:
         assert isinstance(source, Lanes)
-        yield from (searching.AVAILABLE_QUEUES, searching.LANE_HEADS, searching.LANE_NEXT)
+        yield from (searching.newest_of_lane_sql(source), searching.pick_sql(source))
+        for depth in range(len(source.columns)):
+            yield from (searching.next_value_sql(source, depth, after) for after in (False, True))
         yield from texts(source.otherwise)
 
 

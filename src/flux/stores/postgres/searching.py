@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +24,9 @@ _LARGEST_CHUNK: Final = 4_096
 _SLOW_CHUNK: Final = 0.05
 """A chunk that took so many seconds is not followed by a larger one, so that the clock is looked at in time."""
 _FIRST_LOOK: Final = 1_024
-_MOST_LANES: Final = 1_000
+_MOST_LANES: Final = 2_000
+_MOST_OF_LANES: Final = 50_000
+"""How many entries one look reads of all lanes together."""
 
 
 class Found(msgspec.Struct):
@@ -78,15 +81,23 @@ class Search:
         return await self._session.fetch(Statement("search", text), **self._values, **more)
 
     async def _look(self, walk: Walk, most: int = MOST_CANDIDATES) -> Found:
+        return await self._sift(look_sql(walk), self._want if not walk.checks else _FIRST_CHUNK, most)
+
+    async def _sift(
+        self,
+        text: str,
+        chunk: int,
+        most: int = MOST_CANDIDATES,
+        largest: int = _LARGEST_CHUNK,
+        values: Mapping[str, Any] | None = None,
+    ) -> Found:
         """Look at candidates, in chunks that grow: a page that is found soon costs little."""
-        text = look_sql(walk)
         ids: list[str] = []
         high, looked = self._values["high"], 0
-        chunk = _FIRST_CHUNK if walk.checks else self._want
         while True:
             size = min(chunk, most - looked)
             began = time.monotonic()
-            [(passed, oldest, count)] = await self._rows(text, below=high, chunk=size)
+            [(passed, oldest, count)] = await self._rows(text, below=high, chunk=size, **(values or {}))
             ids += [str(id) for id in passed or ()]
             looked += count
             if count < size:
@@ -99,7 +110,7 @@ class Search:
                 return Found(ids, str(oldest))
             high = oldest
             if now - began < _SLOW_CHUNK:
-                chunk = min(chunk * 4, _LARGEST_CHUNK)
+                chunk = min(chunk * 4, largest)
 
     async def _pool(self, pool: Pool) -> Found:
         # Where such jobs are many they are also among the newest rows, and then that is the shorter way.
@@ -112,13 +123,24 @@ class Search:
         return Found([str(id) for (id,) in await self._rows(pool_sql(pool))])
 
     async def _lanes(self, lanes: Lanes) -> Found:
-        """The newest of each lane, merged."""
-        rows = await self._rows(LANES_SQL, most=_MOST_LANES + 1)
-        if len(rows) > _MOST_LANES:
+        first = next(iter(lanes.only.get(lanes.columns[0], ())), None)
+        known = await self._rows(lanes_sql(lanes), first=first, most=_MOST_LANES + 1)
+        if len(known) > _MOST_LANES:
             return await self._look(lanes.otherwise)
-        queues, priorities, types = zip(*rows, strict=True) if rows else ((), (), ())
-        found = await self._rows(NEWEST_OF_LANES_SQL, queues=queues, priorities=priorities, types=types)
-        return Found([str(id) for (id,) in found])
+        wanted = [
+            lane
+            for lane in known
+            if all(
+                column not in lanes.only or value in lanes.only[column]
+                for column, value in zip(lanes.columns, lane, strict=True)
+            )
+        ]
+        if not wanted:
+            return Found([])
+        values = {f"lane{number}": list(column) for number, column in enumerate(zip(*wanted, strict=True))}
+        largest = min(max(_MOST_OF_LANES // len(wanted), self._want), _LARGEST_CHUNK)
+        chunk = _FIRST_CHUNK if lanes.checks else self._want
+        return await self._sift(look_at_lanes_sql(lanes), chunk, largest=largest, values=values)
 
 
 # --- statements ---------------------------------------------------------------------------------------------------
@@ -129,9 +151,7 @@ def look_sql(walk: Walk) -> str:
 
     OFFSET 0 keeps the conditions out of the walk: the planner must not look for another way to them.
     """
-    return f"""SELECT array_agg(c.id ORDER BY c.id DESC) FILTER (WHERE {_all(walk.checks)}),
-        (array_agg(c.id ORDER BY c.id))[1], count(*)
-        FROM (SELECT * FROM flux.{walk.table}
+    return f"""SELECT {_summary(walk.checks)} FROM (SELECT * FROM flux.{walk.table}
                WHERE namespace = @namespace AND {walk.where} AND id >= @low::uuid AND id < @below::uuid
                ORDER BY id DESC LIMIT @chunk OFFSET 0) AS c"""
 
@@ -149,28 +169,55 @@ def pool_sql(pool: Pool) -> str:
         ORDER BY c.id DESC LIMIT @want"""
 
 
+def _summary(checks: tuple[Check, ...]) -> str:
+    return f"""array_agg(c.id ORDER BY c.id DESC) FILTER (WHERE {_all(checks)}),
+        (array_agg(c.id ORDER BY c.id))[1], count(*)"""
+
+
 def _all(checks: tuple[Check, ...]) -> str:
     return " AND ".join(f"({check.sql})" for check in checks) or "true"
 
 
-# A loose index scan: one seek for each lane, however many jobs it has.
-LANES_SQL = """WITH RECURSIVE lanes (queue, priority, type) AS (
-    (SELECT l.queue, l.priority, l.type FROM flux.live l
-      WHERE l.namespace = @namespace AND l.state = 'available' AND (@queue::text IS NULL OR l.queue = @queue)
-      ORDER BY l.queue DESC, l.priority DESC, l.type DESC LIMIT 1)
-    UNION ALL
-    SELECT n.* FROM lanes e CROSS JOIN LATERAL (
-        SELECT l.queue, l.priority, l.type FROM flux.live l
-         WHERE l.namespace = @namespace AND l.state = 'available' AND (@queue::text IS NULL OR l.queue = @queue)
-           AND (l.queue, l.priority, l.type) < (e.queue, e.priority, e.type)
-         ORDER BY l.queue DESC, l.priority DESC, l.type DESC LIMIT 1) n
-) SELECT queue, priority, type FROM lanes LIMIT @most"""
+_TYPES: Final = {"priority": "smallint"}
+"""Of the columns of lanes; the others are texts."""
 
-NEWEST_OF_LANES_SQL = """SELECT o.id
-  FROM unnest(@queues::text[], @priorities::smallint[], @types::text[]) AS k (queue, priority, type)
- CROSS JOIN LATERAL (
-    SELECT l.id FROM flux.live l
-     WHERE l.namespace = @namespace AND l.state = 'available' AND l.queue = k.queue AND l.priority = k.priority
-       AND l.type = k.type AND l.id >= @low::uuid AND l.id < @high::uuid
-     ORDER BY l.id DESC LIMIT @want) o
- ORDER BY o.id DESC LIMIT @want"""
+
+def lanes_sql(lanes: Lanes) -> str:
+    """The lanes there are, up to ``@most``: a loose index scan, one seek for each, however many jobs it has.
+
+    Where the first column can have one value only, ``@first``, only its lanes are looked for.
+    """
+    columns = ", ".join(f"l.{column}" for column in lanes.columns)
+    last = ", ".join(f"e.{column}" for column in lanes.columns)
+    backwards = ", ".join(f"l.{column} DESC" for column in lanes.columns)
+    first = lanes.columns[0]
+    where = f"l.namespace = @namespace AND {lanes.where}"
+    if len(lanes.only.get(first, ())) == 1:
+        where += f" AND l.{first} = @first"
+    one = f"SELECT {columns} FROM flux.{lanes.table} l WHERE {where}"
+    return f"""WITH RECURSIVE lanes ({", ".join(lanes.columns)}) AS (
+        ({one} ORDER BY {backwards} LIMIT 1)
+        UNION ALL
+        SELECT n.* FROM lanes e CROSS JOIN LATERAL (
+            {one} AND ({columns}) < ({last}) ORDER BY {backwards} LIMIT 1) n
+    ) SELECT {", ".join(lanes.columns)} FROM lanes LIMIT @most"""
+
+
+def look_at_lanes_sql(lanes: Lanes) -> str:
+    """As ``look_sql``, of the lanes ``@lane0``, ``@lane1``...: columns of values."""
+    columns = ", ".join(lanes.columns)
+    arrays = ", ".join(
+        f"@lane{number}::{_TYPES.get(column, 'text')}[]" for number, column in enumerate(lanes.columns)
+    )
+    same = " AND ".join(f"l.{column} = k.{column}" for column in lanes.columns)
+    newest = f"""SELECT o.id FROM unnest({arrays}) AS k ({columns}) CROSS JOIN LATERAL (
+            SELECT l.id FROM flux.{lanes.table} l
+             WHERE l.namespace = @namespace AND {lanes.where} AND {same} AND l.id >= @low::uuid AND l.id < @below::uuid
+             ORDER BY l.id DESC LIMIT @chunk) o
+         ORDER BY o.id DESC LIMIT @chunk"""
+    rows = f"({newest}) AS c"
+    if lanes.checks:
+        rows = (
+            f"({newest} OFFSET 0) AS o JOIN flux.{lanes.table} c ON c.namespace = @namespace AND c.id = o.id"
+        )
+    return f"""SELECT {_summary(lanes.checks)} FROM {rows}"""

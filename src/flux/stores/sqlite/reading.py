@@ -248,10 +248,10 @@ _STATES = """SELECT json_group_array(json_array(id, state)) FROM (
     SELECT id, state FROM done WHERE namespace = :namespace AND id IN (SELECT value FROM json_each(:ids)))"""
 
 _COUNT = """SELECT count(*), count(*) FROM (
-    SELECT 1 FROM done INDEXED BY done_state WHERE namespace = :namespace AND state = :state LIMIT :limit)"""
+    SELECT 1 FROM done INDEXED BY done_lanes WHERE namespace = :namespace AND state = :state LIMIT :limit)"""
 
 _COUNT_OF_QUEUE = """SELECT count(*), coalesce(sum(queue = :queue), 0) FROM (
-    SELECT queue FROM done INDEXED BY done_state WHERE namespace = :namespace AND state = :state LIMIT :limit)"""
+    SELECT queue FROM done INDEXED BY done_lanes WHERE namespace = :namespace AND state = :state LIMIT :limit)"""
 
 _LOGS = """SELECT json_group_array(json_array(sequence, attempt, json_array(at, level, text))) FROM (
     SELECT * FROM logs WHERE namespace = :namespace AND job_id = :job_id AND sequence > :after

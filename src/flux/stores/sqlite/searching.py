@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -22,8 +24,10 @@ _LARGEST_CHUNK: Final = 4_096
 _SLOW_CHUNK: Final = 0.01
 """A chunk that took so many seconds is not followed by a larger one, so that the clock is looked at in time."""
 _FIRST_LOOK: Final = 1_024
-_MOST_QUEUES: Final = 200
+_MOST_LANES: Final = 2_000
 _LANE_CHUNK: Final = 64
+
+Lane = tuple[str | int, ...]
 
 _ids = msgspec.json.Decoder(list[str])
 
@@ -95,16 +99,29 @@ class Search:
         return Found(_ids.decode(self._one(take_sql(walk))[0]))
 
     def _look(self, walk: Walk, most: int | None = None) -> Found:
-        """Look at candidates, in chunks that grow: a page that is found soon costs little."""
         sql = look_sql(walk)
+        high = self._parameters["high"]
+
+        def look(size: int) -> tuple[list[str], str, int]:
+            nonlocal high
+            text, high, count = self._one(sql, high=high, chunk=size)
+            return _ids.decode(text), high, count
+
+        return self._sift(look, most)
+
+    def _sift(self, look: Callable[[int], tuple[list[str], str, int]], most: int | None = None) -> Found:
+        """Look at candidates, in chunks that grow: a page that is found soon costs little.
+
+        ``look`` goes on with at most so many: those that pass, the oldest one looked at, how many there were.
+        """
         most = MOST_CANDIDATES if most is None else most
         ids: list[str] = []
-        high, looked, chunk = self._parameters["high"], 0, _FIRST_CHUNK
+        looked, chunk = 0, _FIRST_CHUNK
         while True:
             size = min(chunk, most - looked)
             began = time.monotonic()
-            text, oldest, count = self._one(sql, high=high, chunk=size)
-            ids += _ids.decode(text)
+            passed, oldest, count = look(size)
+            ids += passed
             looked += count
             if count < size:
                 return Found(ids)
@@ -114,7 +131,6 @@ class Search:
             now = time.monotonic()
             if looked >= most or now > self._deadline:
                 return Found(ids, oldest)
-            high = oldest
             if now - began < _SLOW_CHUNK:
                 chunk = min(chunk * 4, _LARGEST_CHUNK)
 
@@ -131,33 +147,67 @@ class Search:
         return Found(_ids.decode(self._one(pool_sql(pool))[0]))
 
     def _lanes(self, lanes: Lanes) -> Found:
-        """Merge lanes lazily: only those that have something on the page are read past their newest."""
-        if lanes.queue is not None:
-            queues = [lanes.queue]
-        else:
-            queues = _ids.decode(self._one(AVAILABLE_QUEUES, most=_MOST_QUEUES + 1)[0])
-        if len(queues) > _MOST_QUEUES:
+        known = list(islice(self._known(lanes), _MOST_LANES + 1))
+        if len(known) > _MOST_LANES:
             return self._look(lanes.otherwise)
-        heads: list[tuple[str, str, int, str]] = msgspec.json.decode(
-            self._one(LANE_HEADS, queues=msgspec.json.encode(queues).decode())[0],
-            type=list[tuple[str, str, int, str]],
-        )
+        candidates = self._merged(lanes, known)
+        if not lanes.checks:
+            return Found(list(islice(candidates, self._want)))
+        sql = pick_sql(lanes)
+
+        def look(size: int) -> tuple[list[str], str, int]:
+            some = list(islice(candidates, size))
+            passed = self._one(sql, some=msgspec.json.encode(some).decode())[0]
+            return _ids.decode(passed), some[-1] if some else "", len(some)
+
+        return self._sift(look)
+
+    def _known(self, lanes: Lanes, lane: Lane = ()) -> Iterator[Lane]:
+        """The lanes that begin so: a seek for each, however many jobs it has."""
+        if len(lane) == len(lanes.columns):
+            yield lane
+            return
+        column = lanes.columns[len(lane)]
+        for value in lanes.only.get(column) or self._values_of(lanes, lane):
+            yield from self._known(lanes, (*lane, value))
+
+    def _values_of(self, lanes: Lanes, lane: Lane) -> Iterator[str | int]:
+        """What the next column has, smallest first."""
+        row = self._row_of(next_value_sql(lanes, len(lane), after=False), lane)
+        sql = next_value_sql(lanes, len(lane), after=True)
+        while row is not None:
+            yield row[0]
+            row = self._row_of(sql, lane, after=row[0])
+
+    def _row_of(self, sql: str, lane: Lane, **more: Any) -> tuple[Any, ...] | None:
+        values = {f"lane{number}": value for number, value in enumerate(lane)}
+        row: tuple[Any, ...] | None = self._connection.execute(
+            sql, self._parameters | values | more
+        ).fetchone()
+        return row
+
+    def _merged(self, lanes: Lanes, known: list[Lane]) -> Iterator[str]:
+        """Their ids, newest first; only lanes whose turn comes are read past their newest."""
+        sql = newest_of_lane_sql(lanes)
+
+        def read(lane: Lane, high: str, chunk: int) -> list[str]:
+            row = self._row_of(sql, lane, high=high, chunk=chunk)
+            return _ids.decode(row[0])[::-1] if row else []
+
         # A heap of negated order: heapq has no largest-first, so ids are inverted by their number.
-        heap = [(-_number(head), queue, priority, type, [head]) for head, queue, priority, type in heads]
-        heapq.heapify(heap)
-        ids: list[str] = []
-        while heap and len(ids) < self._want:
-            _, queue, priority, type, ready = heapq.heappop(heap)
-            last = ready.pop()
-            ids.append(last)
-            if not ready:
-                answer = self._one(
-                    LANE_NEXT, lane=queue, priority=priority, kind=type, high=last, chunk=_LANE_CHUNK
-                )
-                ready = _ids.decode(answer[0])[::-1]
+        heap: list[tuple[int, Lane, list[str]]] = []
+        for lane in known:
+            ready = read(lane, self._parameters["high"], 1)
             if ready:
-                heapq.heappush(heap, (-_number(ready[-1]), queue, priority, type, ready))
-        return Found(ids)
+                heap.append((-_number(ready[-1]), lane, ready))
+        heapq.heapify(heap)
+        while heap:
+            _, lane, ready = heapq.heappop(heap)
+            last = ready.pop()
+            yield last
+            ready = ready or read(lane, last, _LANE_CHUNK)
+            if ready:
+                heapq.heappush(heap, (-_number(ready[-1]), lane, ready))
 
 
 def _number(id: str) -> int:
@@ -205,6 +255,35 @@ def pool_sql(pool: Pool) -> str:
         WHERE {_all(pool.checks)} LIMIT :want)"""
 
 
+def next_value_sql(lanes: Lanes, depth: int, after: bool) -> str:
+    """The smallest value of the column at ``depth``, below the lane's first ones, or the smallest past ``:after``."""
+    column = lanes.columns[depth]
+    past = f"AND {column} > :after" if after else ""
+    return f"""SELECT {column} FROM {lanes.table} INDEXED BY {lanes.index}
+        WHERE {lanes.where} AND namespace = :namespace AND {_lane(lanes, depth)} {past} ORDER BY {column} LIMIT 1"""
+
+
+def newest_of_lane_sql(lanes: Lanes) -> str:
+    """The newest ``:chunk`` ids of a lane."""
+    return f"""SELECT json_group_array(id) FROM (
+        SELECT id FROM {lanes.table} INDEXED BY {lanes.index}
+        WHERE {lanes.where} AND {_lane(lanes, len(lanes.columns))} AND {_RANGE} ORDER BY id DESC LIMIT :chunk)"""
+
+
+def pick_sql(lanes: Lanes) -> str:
+    """Of ``:some`` candidates those that pass, in their order."""
+    return f"""SELECT json_group_array(c.id) FROM json_each(:some) AS key
+        CROSS JOIN {lanes.table} AS c ON c.namespace = :namespace AND c.id = key.value
+        WHERE {_all(lanes.checks)}"""
+
+
+def _lane(lanes: Lanes, depth: int) -> str:
+    return (
+        " AND ".join(f"{column} = :lane{number}" for number, column in enumerate(lanes.columns[:depth]))
+        or "1"
+    )
+
+
 def _bound(walk: Walk) -> str:
     """Bind a walk to its index by name, so that no planner can turn a page into a scan."""
     return f"INDEXED BY {f'sqlite_autoindex_{walk.table}_1' if walk.index == KEY else walk.index}"
@@ -216,43 +295,3 @@ def _all(checks: tuple[Check, ...]) -> str:
 
 def _read(checks: tuple[Check, ...]) -> str:
     return ", ".join(sorted({"id", *(check.column for check in checks)}))
-
-
-# A loose index scan: one seek for each queue, however many jobs it has.
-AVAILABLE_QUEUES = """
-WITH RECURSIVE found(queue) AS (
-    SELECT (SELECT queue FROM live INDEXED BY live_available
-            WHERE namespace = :namespace AND state = 'available' ORDER BY queue LIMIT 1)
-    UNION ALL
-    SELECT (SELECT live.queue FROM live INDEXED BY live_available
-            WHERE namespace = :namespace AND state = 'available' AND live.queue > found.queue
-            ORDER BY live.queue LIMIT 1)
-    FROM found WHERE found.queue IS NOT NULL LIMIT :most)
-SELECT json_group_array(queue) FROM found WHERE queue IS NOT NULL"""
-
-LANE_HEADS = """
-WITH RECURSIVE priority(value) AS (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10)),
-kind(queue, priority, type) AS (
-    SELECT q.value, level.value, (
-        SELECT min(type) FROM live INDEXED BY live_available
-        WHERE namespace = :namespace AND state = 'available' AND live.queue = q.value AND live.priority = level.value)
-    FROM json_each(:queues) AS q, priority AS level
-    UNION ALL
-    SELECT queue, priority, (
-        SELECT min(live.type) FROM live INDEXED BY live_available
-        WHERE namespace = :namespace AND state = 'available' AND live.queue = kind.queue
-          AND live.priority = kind.priority AND live.type > kind.type)
-    FROM kind WHERE type IS NOT NULL),
-lane(queue, priority, type, head) AS (
-    SELECT queue, priority, type, (
-        SELECT id FROM live INDEXED BY live_available
-        WHERE namespace = :namespace AND state = 'available' AND live.queue = kind.queue
-          AND live.priority = kind.priority AND live.type = kind.type
-          AND id >= :low AND id < :high ORDER BY id DESC LIMIT 1)
-    FROM kind WHERE type IS NOT NULL)
-SELECT json_group_array(json_array(head, queue, priority, type)) FROM lane WHERE head IS NOT NULL"""
-
-LANE_NEXT = f"""SELECT json_group_array(id) FROM (
-    SELECT id FROM live INDEXED BY live_available
-    WHERE state = 'available' AND queue = :lane AND priority = :priority AND type = :kind AND {_RANGE}
-    ORDER BY id DESC LIMIT :chunk)"""

@@ -1,0 +1,1 @@
+DROP INDEX flux.done_lanes;

@@ -1,0 +1,1 @@
+DROP INDEX done_lanes;
