@@ -7,7 +7,7 @@ from typing import Final
 
 from scripts.sqlc.sources import PROJECT, STORES
 
-_CREATE: Final = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|INDEX|FUNCTION|SEQUENCE) ([a-z_0-9.]+)")
+_CREATE: Final = re.compile(r"CREATE (?:OR REPLACE |UNIQUE )?(?:TABLE|INDEX|FUNCTION|SEQUENCE) ([a-z_0-9.]+)")
 
 
 class Comments:

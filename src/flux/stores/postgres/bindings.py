@@ -248,8 +248,9 @@ BINDINGS: Final[dict[str, Binding]] = {
         },
         {},
     ),
+    "settled": Binding({}, {"batch": int}),
     "read_events": Binding(
-        {"namespace": str, "batch": int, "limit": int},
+        {"settled": int, "namespace": str, "batch": int, "limit": int},
         {
             "batch": int,
             "at": int,
@@ -263,7 +264,7 @@ BINDINGS: Final[dict[str, Binding]] = {
         },
     ),
     "newest_event": Binding(
-        {"namespace": str},
+        {"settled": int, "namespace": str},
         {
             "batch": int,
             "at": int,
@@ -277,7 +278,7 @@ BINDINGS: Final[dict[str, Binding]] = {
         },
     ),
     "newest_settled_event": Binding(
-        {"namespace": str},
+        {"namespace": str, "settled": int},
         {
             "batch": int,
             "at": int,

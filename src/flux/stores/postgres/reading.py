@@ -180,8 +180,13 @@ class PostgresQueries:
             return await self._newest_event()
         batch, index = read_event_id(after)
         for _ in range(_SETTLED_WITHIN):
+            settled_batch = await self._settled()
             rows = await self._database.statement(
-                EVENTS["read_events"], namespace=self._namespace, batch=batch, limit=limit + 1
+                EVENTS["read_events"],
+                namespace=self._namespace,
+                batch=batch,
+                limit=limit + 1,
+                settled=settled_batch,
             )
             settled = list(itertools.takewhile(lambda row: row["settled"], rows))
             found = single_events(settled, batch, index)[:limit]
@@ -192,12 +197,19 @@ class PostgresQueries:
 
     async def _newest_event(self) -> List[Event]:
         for _ in range(_SETTLED_WITHIN):
-            rows = await self._database.statement(EVENTS["newest_event"], namespace=self._namespace)
+            asked = {"namespace": self._namespace, "settled": await self._settled()}
+            rows = await self._database.statement(EVENTS["newest_event"], **asked)
             if all(row["settled"] for row in rows):
                 return single_events(rows)[-1:]
             await asyncio.sleep(_SETTLING)
-        rows = await self._database.statement(EVENTS["newest_settled_event"], namespace=self._namespace)
+        rows = await self._database.statement(EVENTS["newest_settled_event"], **asked)
         return single_events(rows)[-1:]
+
+    async def _settled(self) -> int:
+        """The number before which nothing is put any more; what it comes to must be known before events are read."""
+        [row] = await self._database.statement(EVENTS["settled"])
+        batch: int = row["batch"]
+        return batch
 
 
 def _worker(row: Record) -> WorkerView:

@@ -320,7 +320,7 @@ CREATE TABLE flux.steps (
     PRIMARY KEY (namespace, workflow_id, name)
 );
 
--- The running part of a batch's number.
+-- Numbers the batches of events.
 CREATE SEQUENCE flux.event_order;
 -- A batch's number is its transaction's and then a running one: readers stop before the oldest transaction that is still
 -- under way, so that a late commit is never passed by.
