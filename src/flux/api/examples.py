@@ -38,6 +38,7 @@ JOB_IN_LIST: dict[str, Any] = {
     "error": None,
     "progress": None,
     "checkpoint": None,
+    "heartbeat_at": None,
     "cancel_requested": False,
     "waiting_for": {"kind": "time", "text": "It is due at 2026-11-24T19:34:24Z."},
     "backoff": {"kind": "exponential", "base": "1s", "factor": 2.0, "max": "1h", "jitter": 0.2},

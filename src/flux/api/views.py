@@ -31,7 +31,8 @@ class JobOut(msgspec.Struct):
 
     ``schedule`` (a name), ``cron`` and ``timezone`` are of the schedule that made the job, as it was then. A ``delay``
     has become ``run_at``, and ``expires_in`` has become ``expires_at``. ``cancel_requested``: it runs and was asked to
-    stop; false once it has ended, however that was.
+    stop; false once it has ended, however that was. ``heartbeat_at``: when the handler of its last attempt was last heard
+    to get on, to the second (a heartbeat, progress or a checkpoint); null when it said none.
     """
 
     id: str
@@ -53,6 +54,7 @@ class JobOut(msgspec.Struct):
     error: JobError | None
     progress: Raw
     checkpoint: Raw
+    heartbeat_at: str | None
     cancel_requested: bool
     waiting_for: dict[str, Any] | None
     backoff: Raw
@@ -99,6 +101,7 @@ def job_out(job: Job, waiting_for: dict[str, Any] | None = None, *, full: bool =
         job.error,
         raw(job.progress),
         raw(job.checkpoint),
+        instant(job.heartbeat_at),
         job.cancel_requested,
         waiting_for,
         options.backoff if options.backoff is not None else _BACKOFF,

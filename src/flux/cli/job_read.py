@@ -221,6 +221,7 @@ def print_job(job: Job, why: dict[str, Any] | None = None) -> None:
             ("schedule", job.schedule_id),
             ("copied from", options.copied_from),
             ("payload", _json_text(job.payload)),
+            ("heartbeat", show_time(job.heartbeat_at)),
             ("progress", _json_text(job.progress)),
             ("checkpoint", _json_text(job.checkpoint)),
             ("result", _json_text(job.result)),

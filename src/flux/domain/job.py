@@ -253,7 +253,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """A job as it is read. ``payload``, ``result`` and ``attempts`` are None where the reader left them out."""
+    """A job as it is read. ``payload``, ``result`` and ``attempts`` are None where the reader left them out.
+
+    ``heartbeat_at``: when the handler of its last attempt was last heard (a heartbeat, progress or a checkpoint).
+    """
 
     id: str
     type: str
@@ -275,6 +278,7 @@ class Job(msgspec.Struct, kw_only=True):
     error: JobError | None = None
     progress: bytes | None = None
     checkpoint: bytes | None = None
+    heartbeat_at: int | None = None
     schedule_id: str | None = None
     workflow_id: str | None = None
     cancel_requested: bool = False

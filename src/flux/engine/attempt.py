@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, Protocol
 
 from flux.domain.duration import format_duration
-from flux.domain.job import ClaimedJob, ErrorKind, JobState, Outcome
+from flux.domain.job import ClaimedJob, ErrorKind, JobState, LogLine, Outcome
 from flux.engine import ending as endings
 from flux.engine.capture import current
 from flux.engine.context import Context, Desk
@@ -26,6 +26,9 @@ from flux.engine.threads import Raised, Threads
 from flux.engine.transaction import HandlerTransaction
 
 logger = logging.getLogger("flux.attempt")
+
+LISTENS = 4
+"""How often an attempt is listened for within its heartbeat timeout: so much later than due, at most, it is ended."""
 
 STUBBORN = 5.0
 """Seconds that an async handler has to end after it was told to, before it is concluded without it."""
@@ -77,10 +80,12 @@ class Attempt:
 
     __slots__ = (
         "_begun",
+        "_ear",
         "_room",
         "_stubborn",
         "_task",
         "_timer",
+        "_too_slow",
         "committed",
         "concluded",
         "context",
@@ -99,6 +104,8 @@ class Attempt:
         self.stop_reason: Stop | None = None
         self.reason: str | None = None
         self._begun = False
+        self._too_slow: str | None = None
+        self._ear: asyncio.TimerHandle | None = None
         self._room = room
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -154,6 +161,8 @@ class Attempt:
         else:
             self.stop_reason, self.reason = why, reason
         self.context.cancel_flag().set()
+        if not (self.handler.chunk and why is Stop.CANCEL):
+            self.context.stop()
         if self.handler.chunk and self._task is None:
             # It waits for others to fill its chunk: nothing of it runs, so that it is over at once.
             self._end(self._stopped())
@@ -175,6 +184,25 @@ class Attempt:
         """Its first step; False when it was told to stop before."""
         self._begun = True
         return self.stop_reason is None
+
+    def listen(self, call: Sequence[Attempt] = ()) -> None:
+        """Let the heartbeat timeout count, if its handler has one: its code is about to run. ``call``: all attempts of
+        a chunk, which are silent together."""
+        if self.handler.heartbeat_timeout is not None and self._ear is None:
+            self._listen(asyncio.get_running_loop(), call or (self,), -1, 0)
+
+    def _listen(
+        self, loop: asyncio.AbstractEventLoop, call: Sequence[Attempt], before: int, silent: int
+    ) -> None:
+        timeout, beats = self.handler.heartbeat_timeout or 0, self.context.beats
+        silent = silent + 1 if beats == before else 0
+        if silent < LISTENS:
+            every = timeout / LISTENS / 1_000_000
+            self._ear = loop.call_later(every, self._listen, loop, call, beats, silent)
+            return
+        for attempt in call:
+            attempt._too_slow = f"said nothing for its heartbeat timeout of {format_duration(timeout)}"
+            attempt.stop(Stop.TIMEOUT)
 
     def abandon(self) -> None:
         """Conclude now, whatever its code still does: its worker leaves."""
@@ -198,6 +226,7 @@ class Attempt:
     async def _run_async(self) -> None:
         if not self.begin():
             return self._end(self._stopped())
+        self.listen()
         context = self.context
         context.transact = self._transaction
         current.set(context)
@@ -214,6 +243,7 @@ class Attempt:
     async def _run_thread(self) -> None:
         if not self.begin():
             return self._end(self._stopped())
+        self.listen()
         context, handler = self.context, self.handler
         context.cancel_flag()
         current.set(context)
@@ -234,7 +264,7 @@ class Attempt:
         if not self.begin():
             return self._end(self._stopped())
         try:
-            ending = await self._room.isolation.run(self.handler, self.job, self._room.desk)
+            ending = await self._room.isolation.run(self.handler, self.job, _Ear(self, self._room.desk))
         except asyncio.CancelledError:
             ending = self._stopped()
         except Exception as error:
@@ -248,7 +278,8 @@ class Attempt:
 
     def _stopped(self) -> Ending:
         if self.stop_reason is Stop.TIMEOUT:
-            return endings.timed_out(format_duration(self.timeout or 0))
+            timeout = format_duration(self.timeout or 0)
+            return endings.timed_out(self._too_slow or f"did not finish within its timeout of {timeout}")
         if self.stop_reason is Stop.CANCEL:
             return endings.cancelled(self.reason)
         return endings.RELEASED
@@ -299,6 +330,8 @@ class Attempt:
             self._timer.cancel()
         if self._stubborn is not None:
             self._stubborn.cancel()
+        if self._ear is not None:
+            self._ear.cancel()
         try:
             self._conclude(ending)
         finally:
@@ -366,6 +399,35 @@ class Attempt:
                 task.cancel()
 
 
+class _Ear:
+    """The desk of an attempt in a child process, of which the worker hears only here."""
+
+    __slots__ = ("_attempt", "_desk", "flush", "now")
+
+    def __init__(self, attempt: Attempt, desk: Desk) -> None:
+        self._attempt = attempt
+        self._desk = desk
+        self.flush = desk.flush
+        self.now = desk.now
+
+    def note(
+        self, job: ClaimedJob, *, progress: bytes | None, checkpoint: bytes | None, log: LogLine | None
+    ) -> None:
+        """See ``Desk``."""
+        if progress is not None or checkpoint is not None:
+            self._heard()
+        self._desk.note(job, progress=progress, checkpoint=checkpoint, log=log)
+
+    def heartbeat(self, job: ClaimedJob) -> None:
+        """See ``Desk``. The first one says that the handler begins."""
+        self._heard()
+        self._desk.heartbeat(job)
+
+    def _heard(self) -> None:
+        self._attempt.context.beats += 1
+        self._attempt.listen()
+
+
 async def run_chunk(attempts: Sequence[Attempt], room: Room) -> None:
     """Run several attempts of one type in one call of their handler, which answers for each."""
     handler = attempts[0].handler
@@ -379,6 +441,9 @@ async def run_chunk(attempts: Sequence[Attempt], room: Room) -> None:
     if not attempts:
         return
     contexts = [attempt.context for attempt in attempts]
+    for context in contexts[1:]:
+        context.first = contexts[0]
+    attempts[0].listen(attempts)
     results: list[Ending]
     current.set(contexts[0])
     try:

@@ -126,6 +126,9 @@ class Child:
             with MemoryLimit(run.memory):
                 # In a context of its own, so that context variables end with their attempt too.
                 running = copy_context()
+                if handler.heartbeat_timeout is not None:
+                    assert self._desk is not None
+                    self._desk.heartbeat(run.claimed)  # it begins: from here on its silence counts
                 value, error, stuck = running.run(self._waiting.finish, running.run(handler.call, context))
                 if error is not None:
                     raise error

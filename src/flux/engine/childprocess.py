@@ -251,6 +251,9 @@ class ChildProcess:
             self._taken = True
         elif isinstance(message, wire.Note):
             self._note(message)
+        elif isinstance(message, wire.Heartbeat):
+            claimed, desk = self._attempt
+            desk.heartbeat(claimed)
         else:
             self._put(message)
 

@@ -25,6 +25,9 @@ MOST_AT_ONCE = 1000
 NOTES_EVERY = 0.2
 """Seconds between two writes of progress and log lines of attempts that still run."""
 
+HEARTBEATS_EVERY = 1.0
+"""The same for heartbeats that come without anything else."""
+
 
 class Completer:
     """Writes outcomes for one worker: at once when idle, in batches as large as what gathered meanwhile under load.
@@ -41,6 +44,7 @@ class Completer:
         self._loop = asyncio.get_running_loop()
         self._outcomes: list[Outcome] = []
         self._notes: dict[tuple[str, int], Note] = {}
+        self._heartbeats: dict[tuple[str, int], ClaimedJob] = {}
         self._lock = threading.Lock()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -58,10 +62,7 @@ class Completer:
     ) -> None:
         """Keep a remark of a running attempt; from any thread."""
         with self._lock:
-            note = self._notes.get((job.id, job.claim_id))
-            if note is None:
-                note = Note(job_id=job.id, claim_id=job.claim_id, attempt=job.attempt)
-                self._notes[(job.id, job.claim_id)] = note
+            note = self._note_of(job)
             if progress is not None:
                 note.progress = progress
             if checkpoint is not None:
@@ -75,6 +76,35 @@ class Completer:
             self._notes_due = True
         with suppress(RuntimeError):  # the loop is closed: the worker is gone, and so is the claim
             self._loop.call_soon_threadsafe(self._loop.call_later, NOTES_EVERY, self._wake.set)
+
+    def heartbeat(self, job: ClaimedJob) -> None:
+        """Keep that a running attempt was heard; from any thread."""
+        key = job.id, job.claim_id
+        if key in self._heartbeats:
+            return  # most often, without the lock
+        with self._lock:
+            first = not self._heartbeats
+            self._heartbeats[key] = job
+        if first:
+            with suppress(RuntimeError):  # as above
+                self._loop.call_soon_threadsafe(
+                    self._loop.call_later, HEARTBEATS_EVERY, self._note_heartbeats
+                )
+
+    def _note_heartbeats(self) -> None:
+        with self._lock:
+            for job in self._heartbeats.values():
+                self._note_of(job).heard = True
+            self._heartbeats = {}
+            self._notes_due = True
+        self._wake.set()
+
+    def _note_of(self, job: ClaimedJob) -> Note:
+        note = self._notes.get((job.id, job.claim_id))
+        if note is None:
+            note = Note(job_id=job.id, claim_id=job.claim_id, attempt=job.attempt)
+            self._notes[(job.id, job.claim_id)] = note
+        return note
 
     async def flush(self) -> None:
         """Return when what attempts said so far is stored."""
@@ -180,11 +210,12 @@ class Completer:
 
     def _last_words(self, batch: list[Outcome]) -> list[Note]:
         """Progress and checkpoints said just before the end; log lines go along with the outcome."""
-        if not self._notes:
+        if not self._notes and not self._heartbeats:
             return []
         left = []
         with self._lock:
             for outcome in batch:
+                self._heartbeats.pop((outcome.job_id, outcome.claim_id), None)
                 note = self._notes.pop((outcome.job_id, outcome.claim_id), None)
                 if note is None:
                     continue
@@ -228,6 +259,7 @@ class Completer:
             later.progress = note.progress if later.progress is None else later.progress
             later.checkpoint = note.checkpoint if later.checkpoint is None else later.checkpoint
             later.logs = (note.logs or []) + (later.logs or [])
+            later.heard = later.heard or note.heard
         self._notes_due = True
 
 

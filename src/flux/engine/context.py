@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, Protocol
 
@@ -32,6 +32,10 @@ class Desk(Protocol):
         """Keep a remark; written in batches soon after. May be called from any thread."""
         ...
 
+    def heartbeat(self, job: ClaimedJob) -> None:
+        """Show within a second that the attempt gets on; cheap however often. May be called from any thread."""
+        ...
+
     async def flush(self) -> None:
         """Return when everything said so far is stored."""
         ...
@@ -46,8 +50,11 @@ class Context:
 
     Safe to use from the thread or task that runs the handler. ``job_id``, ``type``, ``queue``, ``attempt`` (from 1),
     ``max_attempts``, ``headers``, ``tags``, ``payload`` (decoded JSON) describe the job; ``logger`` writes lines that
-    are kept with the attempt; ``cancelled`` tells a synchronous handler to stop; ``result`` is what a ``transaction``
-    commits.
+    are kept with the attempt; ``heartbeat`` says that long work gets on, and where it should end; ``result`` is what a
+    ``transaction`` commits.
+
+    The engine counts the ``beats`` of a handler and marks it as ``stopped``. Of a chunk, which is one call, those of
+    its ``first`` attempt count.
     """
 
     __slots__ = (
@@ -56,11 +63,14 @@ class Context:
         "_desk",
         "_lines",
         "_options",
+        "beats",
         "claimed",
         "closed",
+        "first",
         "leaks",
         "result",
         "state",
+        "stopped",
         "transact",
     )
 
@@ -74,6 +84,9 @@ class Context:
         self.leaks: set[asyncio.Task[Any]] | None = None
         self.state: dict[str, Any] | None = None
         self.closed = False
+        self.beats = 0
+        self.stopped = False
+        self.first: Context | None = None
         self.result: Any = msgspec.UNSET
         self.transact: Callable[[str], AbstractAsyncContextManager[Any]] | None = None
 
@@ -179,9 +192,25 @@ class Context:
 
     # --- what it says ---
 
+    def heartbeat(self) -> Turn:
+        """Say that long work gets on: ``ctx.heartbeat()``, or on an event loop ``await ctx.heartbeat()``.
+
+        Raises ``asyncio.CancelledError`` when the attempt should end (cancelled, past a deadline, its worker leaving or
+        without its lease), so that a synchronous handler can be stopped there. Awaited, it gives the event loop a turn.
+        The time of the last one is shown as ``heartbeat_at``; a handler with a ``heartbeat_timeout`` is ended when it
+        says none for so long. ``progress`` and ``checkpoint`` count as heartbeats and never raise. It costs about a
+        microsecond: call it as often as you like.
+        """
+        self._beat()
+        self._desk.heartbeat(self.claimed)
+        if (self.first or self).stopped:
+            raise asyncio.CancelledError
+        return _TURN
+
     def progress(self, current: float, total: float | None = None, message: str | None = None) -> None:
         """Show how far it is: ``progress(30, 100, "resizing")`` or ``progress(0.3)``. Kept within a second."""
         raw = _remark({"current": current, "total": total, "message": message})
+        self._beat()
         self._desk.note(self.claimed, progress=raw, checkpoint=None, log=None)
 
     def checkpoint(self, value: Any) -> _Stored:
@@ -190,6 +219,7 @@ class Context:
         Raises ``ValueError`` when JSON has no form for it, or when it is larger than 1 MiB.
         """
         raw = _remark(value)
+        self._beat()
         self.claimed.checkpoint = raw.decode()
         self._desk.note(self.claimed, progress=None, checkpoint=raw, log=None)
         return _Stored(self._desk)
@@ -211,6 +241,13 @@ class Context:
 
     # --- the engine's side ---
 
+    def _beat(self) -> None:
+        (self.first or self).beats += 1
+
+    def stop(self) -> None:
+        """Let the handler's next heartbeat raise."""
+        (self.first or self).stopped = True
+
     def cancel_flag(self) -> threading.Event:
         """The flag behind ``cancelled``, made when first asked for."""
         if self._cancelled is None:
@@ -230,6 +267,18 @@ def clean(text: str) -> str:
     if len(text) > LONGEST_LINE:
         text = text[:LONGEST_LINE] + "… (cut)"
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+
+
+class Turn:
+    """The answer of ``heartbeat``: may be awaited, need not be."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return asyncio.sleep(0).__await__()
+
+
+_TURN = Turn()
 
 
 class _Stored:

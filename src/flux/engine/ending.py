@@ -96,12 +96,9 @@ def failed(kind: ErrorKind, message: str) -> Ending:
     return Ending(AttemptOutcome.FAILED, error=_error(kind, message), final=kind in UNMENDABLE)
 
 
-def timed_out(timeout: str) -> Ending:
-    """The deadline passed first."""
-    return Ending(
-        AttemptOutcome.TIMEOUT,
-        error=_error(ErrorKind.TIMEOUT, f"did not finish within its timeout of {timeout}"),
-    )
+def timed_out(why: str) -> Ending:
+    """A deadline passed first."""
+    return Ending(AttemptOutcome.TIMEOUT, error=_error(ErrorKind.TIMEOUT, why))
 
 
 def cancelled(reason: str | None) -> Ending:

@@ -31,6 +31,7 @@ class Handler(msgspec.Struct, kw_only=True, frozen=True):
     ``BadArguments`` when that does not fit. With ``chunk`` above 0 it is ``call_chunk`` that is called, with up to so
     many contexts, and gives one value for each. ``target`` ("module:attribute") is how a child process finds this
     handler again: the attribute is an object with a ``handler`` of this class, or the application and ``#type``.
+    ``heartbeat_timeout`` (µs) is how long it may say nothing.
     """
 
     type: str
@@ -43,6 +44,7 @@ class Handler(msgspec.Struct, kw_only=True, frozen=True):
     memory: int | None = None
     target: str | None = None
     default_timeout: int | None = None
+    heartbeat_timeout: int | None = None
 
 
 class BadArguments(Exception):

@@ -14,8 +14,8 @@ from flux.engine import wire
 from flux.engine.wire import Codec, FromChild
 
 PACE = 0.05
-"""Seconds between two progress remarks of one attempt: a handler that says it in a tight loop must not keep the
-worker's event loop busy. The last one said is always sent."""
+"""Seconds between two progress remarks, and between two heartbeats, of one attempt: a handler that says them in a tight
+loop must not keep the worker's event loop busy. The last one said is always sent."""
 
 
 def die() -> None:
@@ -99,6 +99,8 @@ class LineDesk:
         self._lock = threading.Lock()
         self._held: bytes | None = None
         self._next_progress = 0.0
+        self._beating = False
+        self._next_heartbeat = 0.0
         self._tickets = 0
         self._waiting: dict[int, tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = {}
         self._closed = False
@@ -121,6 +123,18 @@ class LineDesk:
                 self._next_progress = now + PACE
                 self._held = None
             self._line.send(wire.Note(self._number, progress, checkpoint, log))
+
+    def heartbeat(self, job: ClaimedJob) -> None:
+        """Pass a heartbeat on."""
+        if self._beating or not self._line.mine:
+            return
+        if time.monotonic() < self._next_heartbeat:
+            self._beating = True
+            self._pacer.wake(self)
+            return
+        with self._lock:
+            if not self._closed:
+                self._beat()
 
     async def flush(self) -> None:
         """Return when the worker says that everything is stored."""
@@ -152,12 +166,21 @@ class LineDesk:
                 return  # its loop is closed: nobody waits any more
 
     def say_held(self) -> None:
-        """Send the progress that was held back."""
+        """Send the progress and the heartbeat that were held back."""
         with self._lock:
             held, self._held = self._held, None
-            if held is not None and not self._closed:
+            beating, self._beating = self._beating, False
+            if self._closed:
+                return
+            if held is not None:
                 self._next_progress = time.monotonic() + PACE
                 self._line.send(wire.Note(self._number, held, None, None))
+            elif beating:
+                self._beat()
+
+    def _beat(self) -> None:
+        self._next_heartbeat = time.monotonic() + PACE
+        self._line.send(wire.Heartbeat(self._number))
 
     def close(self) -> None:
         """The attempt is over: what its leftovers say is dropped."""

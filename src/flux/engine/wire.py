@@ -75,6 +75,12 @@ class Note(msgspec.Struct, array_like=True, tag="note"):
     log: LogLine | None
 
 
+class Heartbeat(msgspec.Struct, array_like=True, tag="heartbeat"):
+    """Child: the handler begins, or says that it gets on."""
+
+    number: int
+
+
 class Flush(msgspec.Struct, array_like=True, tag="flush"):
     """Child: say ``Stored`` when everything before is stored."""
 
@@ -91,7 +97,7 @@ class Done(msgspec.Struct, array_like=True, tag="done"):
 
 
 FromParent: TypeAlias = Begin | Run | Stored
-FromChild: TypeAlias = Ready | Taken | Note | Flush | Done
+FromChild: TypeAlias = Ready | Taken | Note | Heartbeat | Flush | Done
 
 
 class TooLarge(ValueError):

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flux.domain.duration import parse_duration
+from flux.domain.duration import MILLISECOND, format_duration, parse_duration
 from flux.domain.errors import Invalid
 from flux.domain.request import JobRequest
 from flux.domain.size import parse_size
@@ -19,15 +19,16 @@ from flux.sdk.errors import DeclarationError
 from flux.sdk.requests import build_request, check_request
 
 MOST_IN_A_CHUNK = 10_000
-_OWN = ("name", "isolation", "memory", "no_retry", "chunk", "chunk_wait")
+SHORTEST_SILENCE = 100 * MILLISECOND
+_OWN = ("name", "isolation", "memory", "no_retry", "chunk", "chunk_wait", "heartbeat_timeout")
 
 
 class Declaration:
     """A handler as it was declared: the function, its parameters, where it runs, and what its jobs begin with."""
 
     __slots__ = (
-        "arguments", "asynchronous", "chunk", "chunk_wait", "function", "memory", "mode", "no_retry", "template",
-        "type", "what",
+        "arguments", "asynchronous", "chunk", "chunk_wait", "function", "heartbeat_timeout", "memory", "mode",
+        "no_retry", "template", "type", "what",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class Declaration:
             dependencies.check(injected, self.what)
             if self.chunk and dependencies.wants_context(injected):
                 raise self.wrong(f"{injected!r} takes the Context, and a chunk has many")
+        self.heartbeat_timeout = self._heartbeat_timeout(options.get("heartbeat_timeout"), dependencies)
 
     def wrong(self, message: str) -> DeclarationError:
         """The error that names this handler."""
@@ -121,6 +123,21 @@ class Declaration:
             if not (isinstance(one, type) and issubclass(one, BaseException)):
                 raise self.wrong(f"no_retry lists exception classes, and {one!r} is none")
         return found
+
+    def _heartbeat_timeout(self, timeout: Any, dependencies: Dependencies) -> int | None:
+        if timeout is None:
+            return None
+        try:
+            parsed = parse_duration(timeout)
+        except ValueError as error:
+            raise self.wrong(f"heartbeat_timeout: {error}") from None
+        if parsed < SHORTEST_SILENCE:
+            raise self.wrong(f"heartbeat_timeout must be at least {format_duration(SHORTEST_SILENCE)}")
+        arguments = self.arguments
+        takes = arguments.takes_contexts if isinstance(arguments, ChunkArguments) else bool(arguments.context)
+        if not takes and not any(map(dependencies.wants_context, arguments.injected.values())):
+            raise self.wrong("heartbeat_timeout needs a Context, by which the handler says its heartbeats")
+        return parsed
 
     def _chunk(self, chunk: Any, wait: Any) -> tuple[int, int]:
         if chunk is None:

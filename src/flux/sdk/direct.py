@@ -23,6 +23,9 @@ class LoggingDesk:
                 logging.getLevelNamesMapping().get(log.level, logging.INFO), "%s: %s", job.type, log.text
             )
 
+    def heartbeat(self, job: ClaimedJob) -> None:
+        """See ``Desk``."""
+
     async def flush(self) -> None:
         """See ``Desk``."""
 

@@ -191,6 +191,7 @@ class JobHandler(Enqueueing[P, R]):
             memory=declaration.memory,
             target=declaration.target,
             default_timeout=None if timeout is None else parse_duration(timeout),
+            heartbeat_timeout=declaration.heartbeat_timeout,
         )
 
     def _direct(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

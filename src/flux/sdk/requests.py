@@ -49,6 +49,9 @@ class JobOptions(SharedOptions, total=False):
     """"process": each attempt runs in a child process, which may be killed."""
     memory: str | int | None
     """With isolation: the most memory of the child, such as "512MB"."""
+    heartbeat_timeout: Duration | None
+    """How long an attempt may go without ``ctx.heartbeat()``, ``ctx.progress()`` or ``ctx.checkpoint()``; then it has
+    failed as ``timeout``, at most a quarter of that time later."""
     no_retry: Sequence[type[BaseException]] | type[BaseException]
     """Exceptions after which no further attempt is made."""
 

@@ -6,7 +6,7 @@ import pytest
 
 from flux.domain.duration import MINUTE, SECOND
 from flux.domain.errors import DataRefused
-from flux.domain.job import AttemptOutcome, JobError, JobState, LogLine
+from flux.domain.job import AttemptOutcome, ClaimedJob, JobError, JobState, LogLine
 from flux.engine.ports import Note, Store
 from tests.conformance.store.lab import START, Lab, SteeredClock, outcome
 
@@ -302,6 +302,40 @@ async def test_notes_are_read_while_it_runs_and_handed_to_the_next_attempt(lab: 
     job = await lab.get(claimed.id)
     assert (job.progress, job.checkpoint) == (b'{"done":2}', b'{"row":10}')
     assert [line.text for _, _, line in await store.queries.logs(claimed.id, 0, 9)] == ["a", "b"]
+
+
+async def test_the_last_heartbeat_of_an_attempt_is_read(lab: Lab, store: Store, clock: SteeredClock) -> None:
+    await lab.worker()
+    claimed, other = await lab.running(), await lab.running()
+
+    async def note(claimed: ClaimedJob, at: int, **fields: object) -> None:
+        clock.time = at
+        await store.jobs.note(
+            [Note(job_id=claimed.id, claim_id=claimed.claim_id, attempt=claimed.attempt, **fields)]
+        )
+
+    async def heard(claimed: ClaimedJob) -> int | None:
+        return (await lab.get(claimed.id)).heartbeat_at
+
+    assert await heard(claimed) is None
+    await note(claimed, START + 10, heard=True)
+    await note(other, START + 11, logs=[LogLine(START, "info", "a log line is no heartbeat")])
+    assert (await heard(claimed), await heard(other)) == (START + 10, None)
+    await note(claimed, START + 20, progress=b"1")
+    assert await heard(claimed) == START + 20
+    await note(claimed, START + 30, checkpoint=b"2")
+    await note(claimed, START + 40, heard=True)
+    job = await lab.get(claimed.id)
+    assert (job.heartbeat_at, job.progress, job.checkpoint) == (START + 40, b"1", b"2")
+    # It belongs to its attempt.
+    await lab.finish(claimed, JobState.AVAILABLE)
+    assert await heard(claimed) is None
+    clock.time = START + 50
+    again = await lab.claim_one()
+    assert (again.id, await heard(again)) == (claimed.id, None)
+    await note(again, START + 60, heard=True)
+    await lab.finish(again, JobState.SUCCEEDED)
+    assert await heard(again) == START + 60
 
 
 async def test_notes_of_a_lost_claim_are_quietly_dropped(lab: Lab, store: Store) -> None:

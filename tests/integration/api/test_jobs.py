@@ -29,6 +29,7 @@ OUT = {
     "result",
     "error",
     "progress",
+    "heartbeat_at",
     "checkpoint",
     "cancel_requested",
     "waiting_for",

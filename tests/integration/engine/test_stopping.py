@@ -168,6 +168,28 @@ async def test_a_lost_lease_stops_handlers_and_voids_their_outcomes(rig: Rig) ->
     assert [a.outcome for a in job.attempts] == ["lost", "succeeded"]
 
 
+async def test_a_thread_hears_of_a_lost_lease_at_its_next_heartbeat(rig: Rig) -> None:
+    told: list[int] = []
+
+    def call(ctx: Context) -> str:
+        if ctx.attempt == 2:
+            return "second"
+        try:
+            while True:
+                ctx.heartbeat()
+        finally:
+            told.append(ctx.attempt)
+
+    async with rig.worker(Handler(type="t", call=call, mode=Mode.THREAD)) as worker, rig.scheduler():
+        job_id = await rig.submit("t")
+        await rig.in_state(job_id, JobState.RUNNING)
+        with sqlite3.connect(rig.path) as database:
+            database.execute("UPDATE workers SET lease_until = 0 WHERE id = ?", (worker.id,))
+        database.close()
+        assert (await rig.ended(job_id)).result == b'"second"'
+    assert told == [1]
+
+
 async def test_a_stuck_event_loop_loses_its_lease(rig: Rig) -> None:
     """Another process's worker finishes what a loop that never yields would hold for ever."""
     stuck = threading.Event()

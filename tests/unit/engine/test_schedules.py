@@ -6,7 +6,6 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from importlib.resources import files
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from flux.engine.occurrences import first_occurrence
 from flux.engine.ports import PARKED
 from flux.engine.schedule_request import ScheduleRequest, parse_patch, parse_schedule, validate_schedule
 from flux.engine.schedules import ScheduleService
+from flux.stores.migrations import known_migrations
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.queues import SqliteQueues
 from flux.stores.sqlite.reading import SqliteQueries
@@ -91,9 +91,8 @@ class World:
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     path = str(tmp_path / "flux.db")
     connection = sqlite3.connect(path)
-    connection.executescript(
-        files("flux.stores.sqlite").joinpath("migrations", "0001_core.up.sql").read_text()
-    )
+    for migration in known_migrations("flux.stores.sqlite"):
+        connection.executescript(migration.up)
     connection.close()
     world = World(path)
     await world.database.open()

@@ -43,6 +43,9 @@ async def nothing() -> None: ...
         ({"chunk": 0}, "chunk must be a whole number"),
         ({"chunk_wait": "1s"}, "chunk_wait needs chunk"),
         ({"chunk": 5, "chunk_wait": "-1s"}, "chunk_wait must not be negative"),
+        ({"heartbeat_timeout": "soon"}, "heartbeat_timeout: 'soon' is not a duration"),
+        ({"heartbeat_timeout": "99ms"}, "heartbeat_timeout must be at least 100ms"),
+        ({"heartbeat_timeout": "30s"}, "heartbeat_timeout needs a Context"),
         ({"isolation": "process"}, None),
     ],
 )

@@ -37,7 +37,10 @@ class Held(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Note(msgspec.Struct, kw_only=True):
-    """What a running attempt has to say before its end. JSON bytes; None leaves what is stored."""
+    """What a running attempt has to say before its end. JSON bytes; None leaves what is stored.
+
+    Progress and a checkpoint are a heartbeat too; ``heard``: it is noted even when it comes alone.
+    """
 
     job_id: str
     claim_id: int
@@ -45,6 +48,7 @@ class Note(msgspec.Struct, kw_only=True):
     progress: bytes | None = None
     checkpoint: bytes | None = None
     logs: list[LogLine] | None = None
+    heard: bool = False
 
 
 class Change(msgspec.Struct, kw_only=True):

@@ -396,7 +396,14 @@ BINDINGS: Final[dict[str, Binding]] = {
         {},
     ),
     "keep_progress": Binding(
-        {"namespace": str, "ids": list[UUID], "progress": list[bytes], "checkpoints": list[bytes]}, {}
+        {
+            "namespace": str,
+            "now": int,
+            "ids": list[UUID],
+            "progress": list[bytes],
+            "checkpoints": list[bytes],
+        },
+        {},
     ),
     "request_cancel": Binding({"reason": str, "namespace": str, "ids": list[UUID]}, {}),
     # insert.sql
@@ -569,6 +576,7 @@ BINDINGS: Final[dict[str, Binding]] = {
             "how": str,
             "progress": bytes,
             "checkpoint": bytes,
+            "heartbeat_at": int,
             "payload": bytes,
             "result": bytes,
         },

@@ -201,7 +201,7 @@ class PostgresJobs:
                     continue
                 if note.logs:
                     logs.append((note.job_id, note.attempt, note.logs))
-                if note.progress is not None or note.checkpoint is not None:
+                if note.heard or note.progress is not None or note.checkpoint is not None:
                     earlier = ours.get(note.job_id)
                     if earlier is not None:  # a row is written once in a statement
                         note = Note(
@@ -216,6 +216,7 @@ class PostgresJobs:
                 await session.run(
                     FINISH["keep_progress"],
                     namespace=self._namespace,
+                    now=self._database.now(),
                     ids=list(ours),
                     progress=[note.progress for note in ours.values()],
                     checkpoints=[note.checkpoint for note in ours.values()],

@@ -56,6 +56,7 @@ def _job(id: str, row: Record, attempts: list[Attempt] | None) -> Job:
         error=read_error(row["error"]),
         progress=row["progress"],
         checkpoint=row["checkpoint"],
+        heartbeat_at=row["heartbeat_at"],
         schedule_id=row["schedule_id"],
         workflow_id=row["workflow_id"],
         cancel_requested=row["cancel_requested"],

@@ -123,11 +123,11 @@ class SqliteJobs:
                     ours.append(note)
             FINISH.many["keep_progress"].run(
                 connection,
-                (self._namespace,),
+                (self._namespace, self._database.now()),
                 [
                     (note.job_id, _text(note.progress), _text(note.checkpoint))
                     for note in ours
-                    if note.progress is not None or note.checkpoint is not None
+                    if note.heard or note.progress is not None or note.checkpoint is not None
                 ],
             )
             keep_logs(

@@ -39,6 +39,7 @@ class _Row(msgspec.Struct, array_like=True):
     how: str | None
     progress: str | None
     checkpoint: str | None
+    heartbeat_at: int | None
     payload: str | None
     result: str | None
     attempts: list[_AttemptRow] | None
@@ -69,7 +70,8 @@ def _columns(table: str, full: bool) -> str:
         j.id, j.type, j.queue, j.priority, j.state, j.attempt, j.attempt_limit, j.max_retries, j.created_at,
         j.run_at, j.timeout, j.expires_at, j.started_at, {"NULL" if live else "j.finished_at"}, j.worker_id,
         j.error, j.schedule_id, j.workflow_id, {"j.cancel_requested" if live else "0"}, j.options,
-        {"NULL" if live else "j.how"}, p.progress, p.checkpoint, {"j.payload" if full else "NULL"},
+        {"NULL" if live else "j.how"}, p.progress, p.checkpoint,
+        CASE WHEN p.heartbeat_at >= j.started_at THEN p.heartbeat_at END, {"j.payload" if full else "NULL"},
         {"NULL" if live or not full else "j.result"}, {ATTEMPTS if full else "NULL"})"""
 
 
@@ -111,6 +113,7 @@ def _job(row: _Row) -> Job:
         error=read_error(row.error),
         progress=_bytes(row.progress),
         checkpoint=_bytes(row.checkpoint),
+        heartbeat_at=row.heartbeat_at,
         schedule_id=row.schedule_id,
         workflow_id=row.workflow_id,
         cancel_requested=bool(row.cancel_requested),

@@ -100,9 +100,11 @@ SELECT @namespace, g.id, g.attempt, g.at, g.level, g.text
  ORDER BY g.place;
 
 -- name: keep_progress
-INSERT INTO flux.progress AS p (namespace, job_id, progress, checkpoint)
-SELECT @namespace, g.* FROM unnest(@ids::uuid[], @progress::bytea[], @checkpoints::bytea[]) AS g
-ON CONFLICT (namespace, job_id) DO UPDATE SET progress = coalesce(excluded.progress, p.progress),
+INSERT INTO flux.progress AS p (namespace, heartbeat_at, job_id, progress, checkpoint)
+SELECT @namespace, coalesce(@now::bigint, flux.clock()), g.*
+  FROM unnest(@ids::uuid[], @progress::bytea[], @checkpoints::bytea[]) AS g
+ON CONFLICT (namespace, job_id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at,
+                                              progress = coalesce(excluded.progress, p.progress),
                                               checkpoint = coalesce(excluded.checkpoint, p.checkpoint);
 
 -- name: request_cancel

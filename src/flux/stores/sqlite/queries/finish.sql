@@ -57,9 +57,10 @@ SELECT json_group_array(json_array(j.value,
 INSERT INTO logs (namespace, job_id, sequence, attempt, at, level, text) VALUES {rows};
 
 -- name: keep_progress
--- row: (?1, *, *, *)
-INSERT INTO progress (namespace, job_id, progress, checkpoint) VALUES {rows}
-ON CONFLICT (namespace, job_id) DO UPDATE SET progress = coalesce(excluded.progress, progress),
+-- row: (?1, ?2, *, *, *)
+INSERT INTO progress (namespace, heartbeat_at, job_id, progress, checkpoint) VALUES {rows}
+ON CONFLICT (namespace, job_id) DO UPDATE SET heartbeat_at = excluded.heartbeat_at,
+                                              progress = coalesce(excluded.progress, progress),
                                               checkpoint = coalesce(excluded.checkpoint, checkpoint);
 
 -- name: request_cancel

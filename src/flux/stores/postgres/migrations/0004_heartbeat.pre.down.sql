@@ -1,0 +1,1 @@
+ALTER TABLE flux.progress DROP COLUMN heartbeat_at;
