@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 from flux.domain.duration import format_duration
 from flux.domain.job import ClaimedJob, ErrorKind, JobState, LogLine, Outcome
@@ -20,7 +20,7 @@ from flux.engine import ending as endings
 from flux.engine.capture import current
 from flux.engine.context import Context, Desk
 from flux.engine.ending import Ending
-from flux.engine.handler import BadResult, Handler, Mode
+from flux.engine.handler import Handler, Mode
 from flux.engine.ports import Transactions
 from flux.engine.threads import Raised, Threads
 from flux.engine.transaction import HandlerTransaction
@@ -426,53 +426,3 @@ class _Ear:
     def _heard(self) -> None:
         self._attempt.context.beats += 1
         self._attempt.listen()
-
-
-async def run_chunk(attempts: Sequence[Attempt], room: Room) -> None:
-    """Run several attempts of one type in one call of their handler, which answers for each."""
-    handler = attempts[0].handler
-    assert handler.call_chunk is not None
-    going = [attempt for attempt in attempts if attempt.begin()]
-    for attempt in attempts:
-        if attempt.stop_reason is not None:
-            # Told to stop between the start of the chunk and its first step.
-            attempt.settle(endings.RELEASED)
-    attempts = going
-    if not attempts:
-        return
-    contexts = [attempt.context for attempt in attempts]
-    for context in contexts[1:]:
-        context.first = contexts[0]
-    attempts[0].listen(attempts)
-    results: list[Ending]
-    current.set(contexts[0])
-    try:
-        if handler.mode is Mode.THREAD:
-            call_chunk = handler.call_chunk
-            values = await room.threads.run(lambda: call_chunk(contexts))
-        else:
-            answer: Awaitable[Any] = handler.call_chunk(contexts)
-            values = await answer
-        results = _of_chunk(values, len(attempts), handler, room.max_result)
-    except BaseException as error:
-        raised = error.error if isinstance(error, Raised) else error
-        told = any(attempt.stop_reason for attempt in attempts)
-        if isinstance(raised, asyncio.CancelledError) and told:
-            results = [endings.RELEASED] * len(attempts)
-        else:
-            results = [endings.of_exception(raised, handler.no_retry)] * len(attempts)
-    for attempt, ending in zip(attempts, results, strict=True):
-        attempt.settle(ending)
-
-
-def _of_chunk(values: Any, count: int, handler: Handler, most: int) -> list[Ending]:
-    if values is None:
-        return [endings.NOTHING] * count
-    if not isinstance(values, (list, tuple)) or len(values) != count:
-        return [endings.of_exception(BadResult(values, count))] * count
-    return [
-        endings.of_exception(value, handler.no_retry)
-        if isinstance(value, BaseException)
-        else endings.of_value(value, most)
-        for value in values
-    ]
