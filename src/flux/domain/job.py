@@ -284,3 +284,29 @@ class Job(msgspec.Struct, kw_only=True):
     cancel_requested: bool = False
     options: Options = NO_OPTIONS
     attempts: list[Attempt] | None = None
+
+
+def as_job(job: NewJob, inserted: Inserted) -> Job:
+    """A job as it stands right after its insert, without reading it back; of a forgotten one, what is known of it."""
+    expires_at = job.expires_at
+    if job.expires_in is not None:
+        expires_at = inserted.created_at + job.expires_in
+    return Job(
+        id=inserted.id,
+        type=job.type,
+        queue=job.queue,
+        priority=job.priority,
+        state=inserted.state,
+        attempt=0,
+        attempt_limit=job.max_retries + 1,
+        max_retries=job.max_retries,
+        created_at=inserted.created_at,
+        run_at=inserted.run_at,
+        payload=job.payload,
+        timeout=job.timeout,
+        expires_at=expires_at,
+        schedule_id=job.schedule_id,
+        workflow_id=job.workflow_id,
+        options=job.options,
+        attempts=[],
+    )

@@ -10,7 +10,7 @@ import msgspec
 from flux.domain.duration import parse_duration, parse_instant
 from flux.domain.errors import Conflict, FieldError, Invalid, NotFound
 from flux.domain.ids import IdSource, is_id
-from flux.domain.job import FINAL, Inserted, Job, JobState, LogLine, NewJob, Options
+from flux.domain.job import FINAL, Inserted, Job, JobState, LogLine, NewJob, Options, as_job
 from flux.domain.request import (
     NAME_RULE,
     Bounds,
@@ -77,7 +77,7 @@ class JobService:
         job = self._enqueuer.prepare(request)
         if request.cron is not None:
             occurrence, how = await self._schedules.from_job(request, job)
-            return Submitted(_under_key(await self.get(occurrence), request, how), how)
+            return Submitted(_under_key(occurrence, request, how), how)
         (inserted,) = await self._enqueuer.insert([job])
         stored = None if inserted.how == "created" else await self._store.queries.get(inserted.id)
         # A key may be held longer than its job is kept: then what is known of that is what was asked for, and its end.
@@ -206,32 +206,6 @@ def _under_key(occurrence: Job, request: JobRequest, how: str) -> Job:
     return occurrence
 
 
-def as_job(job: NewJob, inserted: Inserted) -> Job:
-    """A job as it stands right after its insert, without reading it back."""
-    expires_at = job.expires_at
-    if job.expires_in is not None:
-        expires_at = inserted.created_at + job.expires_in
-    return Job(
-        id=inserted.id,
-        type=job.type,
-        queue=job.queue,
-        priority=job.priority,
-        state=inserted.state,
-        attempt=0,
-        attempt_limit=job.max_retries + 1,
-        max_retries=job.max_retries,
-        created_at=inserted.created_at,
-        run_at=inserted.run_at,
-        payload=job.payload,
-        timeout=job.timeout,
-        expires_at=expires_at,
-        schedule_id=job.schedule_id,
-        workflow_id=job.workflow_id,
-        options=job.options,
-        attempts=[],
-    )
-
-
 def copy_of(source: Job, job_id: str, change: Change) -> NewJob:
     """A new job like a finished one. Its keys are not copied: the copy is wanted although they are taken."""
     unset = msgspec.UNSET
@@ -318,4 +292,4 @@ def validate_change(request: ChangeRequest, bounds: Bounds) -> Change:
     return change
 
 
-__all__ = ["ChangeRequest", "JobService", "Submitted", "as_job", "copy_of", "parse_change", "parse_job"]
+__all__ = ["ChangeRequest", "JobService", "Submitted", "copy_of", "parse_change", "parse_job"]

@@ -11,7 +11,7 @@ import msgspec
 
 from flux.domain.errors import Conflict, FieldError, Invalid, KeyTaken, NotFound
 from flux.domain.ids import IdSource
-from flux.domain.job import Inserted, NewJob
+from flux.domain.job import Inserted, Job, NewJob, as_job
 from flux.domain.request import DEFAULT_BOUNDS, Bounds, JobRequest
 from flux.domain.schedule import Once, ScheduleSpec
 from flux.engine.enqueue import Enqueuer
@@ -130,13 +130,14 @@ class ScheduleService:
         (inserted,) = await self._enqueuer.insert([job_of(read_spec(schedule), schedule.id, self._ids.new())])
         return inserted
 
-    async def from_job(self, request: JobRequest, job: NewJob) -> tuple[str, str]:
-        """Make the schedule that a job with ``cron`` asks for: (id of its next occurrence, how as of ``Inserted``).
+    async def from_job(self, request: JobRequest, job: NewJob) -> tuple[Job, str]:
+        """Make the schedule that a job with ``cron`` asks for: (its next occurrence, how as of ``Inserted``).
 
         ``job`` is the request, validated. Its start (``delay``, ``run_at``) bounds the first occurrence and its
         ``expires_at`` the last one. An idempotency key stands for the schedule as it was asked for, whatever became of
         it since. ``unique`` is said of the rule and not of its occurrences: unless it has a name, the schedule is named
-        by what must be unique, and stands for all alike until it is deleted. Raises ``Invalid``, ``Conflict``.
+        by what must be unique, and stands for all alike until it is deleted. One for which nothing is waiting any more,
+        paused or over, answers with the newest of its jobs. Raises ``Invalid``, ``Conflict``.
         """
         start_at = job.run_at
         if job.delay:
@@ -257,17 +258,23 @@ class ScheduleService:
         pending = None if free is None else occurrence_of(spec, stored.id, free, self._ids, self._random)
         return await self._store.schedules.put(stored, pending, stored.version)
 
-    async def _occurrence(self, schedule: Schedule) -> str:
-        """The job to answer with: the one that waits, else the newest that there is."""
+    async def _occurrence(self, schedule: Schedule) -> Job:
+        """The job to answer with: the one that waits, else the newest that there is, else what is known of the newest
+        that there was."""
         if schedule.next_job_id is not None:
-            return schedule.next_job_id
-        page = await self._store.queries.list(JobFilter(schedule_id=schedule.id), 1, None, False)
-        for job in page.jobs:
-            return job.id
+            job = await self._store.queries.get(schedule.next_job_id)
+            if job is not None:
+                return job
+        page = await self._store.queries.list(JobFilter(schedule_id=schedule.id), 1, None, True)
+        if page.jobs:
+            return page.jobs[0]
+        forgotten = schedule.forgotten
+        if forgotten is None and (again := await self._store.schedules.get(schedule.name)) is not None:
+            forgotten = again.forgotten  # the last one was forgotten since we read the schedule
+        if forgotten is not None:
+            return as_job(job_of(read_spec(schedule), schedule.id, forgotten.id), forgotten)
         paused = " and paused" if schedule.paused else ""
-        raise Conflict(
-            f"the schedule {schedule.name!r} is there already{paused}, and none of its jobs is kept"
-        )
+        raise Conflict(f"the schedule {schedule.name!r} is there already{paused}, and has never made a job")
 
     def _new(self, spec: ScheduleSpec, note: str | None) -> Schedule:
         return Schedule(

@@ -13,12 +13,11 @@ import msgspec
 
 from flux.domain.errors import Conflict, NotFound
 from flux.domain.ids import IdSource
-from flux.domain.job import FINAL, Inserted, Job, JobState, NewJob
+from flux.domain.job import FINAL, Inserted, Job, JobState, NewJob, as_job
 from flux.domain.request import DEFAULT_BOUNDS, JobRequest, validate
 from flux.engine import ending
 from flux.engine.context import Context
 from flux.engine.handler import Handler, Mode
-from flux.engine.jobs import as_job
 from flux.engine.ports import Here
 from flux.sdk.direct import LoggingDesk, stand_in_job
 from flux.sdk.doors import Accepted

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
-from flux.domain.job import Idempotency, JobState, LogLine, Uniqueness
-from flux.engine.ports import Note, Retention, Store
+from flux.domain.job import Idempotency, Inserted, JobState, LogLine, Uniqueness
+from flux.engine.ports import Note, Retention, Schedule, Store
 from tests.conformance.store.lab import LONG, START, Lab, SteeredClock
 
 KEEP_ALL = Retention(succeeded=None, dead=None, cancelled=None, most=None)
@@ -106,6 +106,52 @@ async def test_what_hangs_on_a_job_goes_with_it(lab: Lab, store: Store, clock: S
     await lab.insert(lab.job(id=claimed.id))
     job = await lab.get(claimed.id)
     assert (job.progress, job.checkpoint, job.attempts) == (None, None, [])
+
+
+async def test_a_schedule_knows_the_newest_of_its_jobs_that_are_forgotten(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.worker(lease=LONG)
+    for name in ("mine", "other"):
+        await store.schedules.put(Schedule(id=f"id-{name}", name=name, spec=b"{}", paused=False), None, 0)
+
+    async def forgotten() -> Inserted | None:
+        schedule = await store.schedules.get("mine")
+        assert schedule is not None
+        other = await store.schedules.get("other")
+        assert other is not None
+        assert other.forgotten is None
+        return schedule.forgotten
+
+    ids = []
+    for state in (JobState.SUCCEEDED, JobState.DEAD, JobState.CANCELLED):
+        clock.advance(SECOND)
+        ids.append(await lab.ended(state, schedule_id="id-mine"))
+    stays = await lab.add(schedule_id="id-other")
+    clock.advance(HOUR)
+    ages = {"succeeded": None, "dead": None, "cancelled": None, "most": None}
+    assert await forgotten() is None
+    await prune(lab, Retention(**{**ages, "dead": MINUTE}))
+    dead = await forgotten()
+    assert dead is not None
+    assert (dead.id, dead.state, dead.created_at) == (ids[1], JobState.DEAD, START + 2 * SECOND)
+    # Older ones do not take its place, newer ones do, and a change of the schedule leaves it.
+    await prune(lab, Retention(**{**ages, "succeeded": MINUTE}))
+    assert await forgotten() == dead
+    await prune(lab, Retention(**{**ages, "cancelled": MINUTE}))
+    cancelled = await forgotten()
+    assert cancelled is not None
+    assert (cancelled.id, cancelled.state) == (ids[2], JobState.CANCELLED)
+    await store.schedules.put(Schedule(id="other", name="mine", spec=b"{}", paused=True), None, None)
+    assert await forgotten() == cancelled
+    # One by one, of which the newest counts.
+    more = [await lab.ended(JobState.SUCCEEDED, schedule_id="id-mine") for _ in range(3)]
+    clock.advance(HOUR)
+    await prune(lab, Retention(**{**ages, "succeeded": MINUTE}), 1)
+    newest = await forgotten()
+    assert newest is not None
+    assert newest.id == more[-1]
+    assert await lab.every_id() == [stays]
 
 
 async def test_a_key_with_a_time_of_its_own_outlives_its_job(

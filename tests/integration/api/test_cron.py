@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from flux.domain.duration import SECOND
+from flux.engine.ports import Retention
 from tests.integration.api.conftest import JOBS, Rest, fields, problem
 
 SCHEDULES = "/api/v1/schedules"
@@ -136,6 +138,58 @@ async def test_a_key_stands_for_what_was_asked_whatever_became_of_it(rest: Rest,
     assert (paused["schedule_id"], paused["state"]) == (first["schedule_id"], "cancelled")
     problem(await rest.client.post(JOBS, json=KEYED | {"schedule": name, "cron": "0 4 * * *"}), 409)
     assert len(await names(rest)) == 1
+
+
+ASKED_AGAIN: list[dict[str, Any]] = [
+    KEYED,
+    KEYED | {"schedule": "nightly"},
+    {"type": "echo", "cron": "0 3 * * *", "schedule": "nightly", "payload": {"n": 1}},
+    {"type": "echo", "cron": "0 3 * * *", "unique": {}},
+]
+
+
+@pytest.mark.parametrize("body", ASKED_AGAIN, ids=["key", "key and name", "name", "unique"])
+async def test_a_paused_schedule_is_answered_when_none_of_its_jobs_is_kept(
+    rest: Rest, body: dict[str, Any]
+) -> None:
+    first = await ask(rest, body, 201, tags=["a"])
+    at = f"{SCHEDULES}/{(await schedule(rest))['name']}"
+    await rest.client.post(f"{at}/pause")
+    duties = rest.engine.store.duties
+    epoch = await duties.lead("test", SECOND)
+    assert epoch is not None
+    await duties.prune(epoch, Retention(succeeded=0, dead=0, cancelled=0, most=0), 100)
+    assert (await rest.client.get(f"{JOBS}/{first['id']}")).status_code == 404
+
+    again = await ask(rest, body, 200, tags=["a"])
+    same = (
+        "id",
+        "schedule_id",
+        "type",
+        "payload",
+        "tags",
+        "cron",
+        "schedule",
+        "created_at",
+        "run_at",
+        "idempotency_key",
+    )
+    assert {name: again[name] for name in same} == {name: first[name] for name in same}
+    assert again["state"] == "cancelled"
+    assert len(await names(rest)) == 1
+
+    await rest.client.post(f"{at}/resume")
+    resumed = await ask(rest, body, 200, tags=["a"])
+    assert (resumed["schedule_id"], resumed["state"]) == (first["schedule_id"], "scheduled")
+    assert resumed["id"] == (await schedule(rest))["next_job_id"] != first["id"]
+
+
+async def test_a_schedule_that_has_never_made_a_job_has_none_to_answer_with(rest: Rest) -> None:
+    made = {"name": "nightly", "type": "echo", "cron": "0 3 * * *", "paused": True}
+    assert (await rest.client.post(SCHEDULES, json=made)).status_code == 201
+    body = {"type": "echo", "cron": "0 3 * * *", "schedule": "nightly"}
+    refused = problem(await rest.client.post(JOBS, json=body), 409)
+    assert "'nightly' is there already and paused, and has never made a job" in refused["detail"]
 
 
 async def test_a_deleted_schedule_gives_its_key_back(rest: Rest) -> None:

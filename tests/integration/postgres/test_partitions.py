@@ -9,7 +9,7 @@ import pytest
 
 from flux.domain.duration import DAY
 from flux.domain.job import Idempotency, JobState
-from flux.engine.ports import Retention
+from flux.engine.ports import Retention, Schedule
 from flux.stores.postgres.database import Place
 from flux.stores.postgres.store import PostgresStore
 from tests.conformance.store.lab import LONG, Lab, SteeredClock
@@ -60,8 +60,11 @@ async def test_a_day_past_retention_goes_whole_with_all_that_hangs_on_it(
         keyed = await lab.ended(JobState.SUCCEEDED, idempotency=Idempotency(key="k", fingerprint="f"))
         long = Idempotency(key="l", fingerprint="f", ttl=100 * DAY)
         remembered = await lab.ended(JobState.SUCCEEDED, idempotency=long)
+        rule = Schedule(id="id-s", name="s", spec=b"{}", paused=True)
+        await lab.store.schedules.put(rule, None, 0)
+        occurrences = [await lab.ended(JobState.CANCELLED, schedule_id="id-s") for _ in range(2)]
         assert {name: n for name, n in (await partitions(empty_database_url)).items() if n} == {
-            "done_20270115": 3
+            "done_20270115": 5
         }
         lab.clock.advance(2 * DAY)
         young = await lab.ended(JobState.SUCCEEDED)
@@ -77,6 +80,10 @@ async def test_a_day_past_retention_goes_whole_with_all_that_hangs_on_it(
             assert await lab.state(job_id) is None
         [again] = await lab.insert(lab.job(idempotency=long))
         assert (again.id, again.how, again.state) == (remembered, "replayed", JobState.SUCCEEDED)
+        schedule = await lab.store.schedules.get("s")
+        assert schedule is not None
+        assert schedule.forgotten is not None
+        assert (schedule.forgotten.id, schedule.forgotten.state) == (occurrences[1], JobState.CANCELLED)
         [fresh] = await lab.insert(lab.job(idempotency=Idempotency(key="k", fingerprint="other")))
         assert fresh.how == "created"
     finally:

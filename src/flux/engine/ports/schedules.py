@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from flux.domain.job import Idempotency, NewJob
+from flux.domain.job import Idempotency, Inserted, NewJob
 
 PARKED = "Paused by Flux, which could not plan it: "
 """How the note of a schedule begins that promotion has paused; what it said before follows on the next line."""
@@ -16,7 +16,8 @@ class Schedule(msgspec.Struct, kw_only=True):
     """A stored schedule. ``spec`` is the JSON of ``ScheduleSpec``; ``version`` counts its changes.
 
     A ``next_fire_at`` without a ``next_job_id`` is a fire time that has its occurrence already: promotion goes on from
-    it when it comes. Both are None when nothing follows any more.
+    it when it comes. Both are None when nothing follows any more. ``forgotten`` is the newest of its jobs that the
+    store does not keep any more, and how it ended.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Schedule(msgspec.Struct, kw_only=True):
     next_fire_at: int | None = None
     last_fire_at: int | None = None
     note: str | None = None
+    forgotten: Inserted | None = None
 
 
 class Schedules(Protocol):

@@ -106,6 +106,14 @@ async def drop(session: Session, now: int, name: str, limit: int) -> bool:
             f"UPDATE flux.{table} h SET {values} FROM flux.{name} d WHERE h.namespace = d.namespace AND {key}"
             f"h.job_id = d.id AND h.expires_at > {now}"
         )
+    await session.count(
+        "UPDATE flux.schedules h SET forgotten_id = d.id, forgotten_state = d.state, "
+        "forgotten_created_at = d.created_at, forgotten_run_at = d.run_at "
+        "FROM (SELECT DISTINCT ON (namespace, schedule_id) namespace, schedule_id, id, state, created_at, run_at "
+        f"FROM flux.{name} WHERE schedule_id IS NOT NULL ORDER BY namespace, schedule_id, id DESC) d "
+        "WHERE h.namespace = d.namespace AND h.id = d.schedule_id "
+        "AND (h.forgotten_id IS NULL OR h.forgotten_id < d.id)"
+    )
     await session.script(f"{_PATIENCE}; DROP TABLE flux.{name}")
     return False
 

@@ -7,7 +7,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from flux.domain.errors import Conflict
-from flux.domain.job import Idempotency, NewJob
+from flux.domain.job import Idempotency, Inserted, JobState, NewJob
 from flux.engine.ports import Schedule
 from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
@@ -59,6 +59,7 @@ class PostgresSchedules:
                 last_fire_at=None if old is None else old.last_fire_at,
                 next_job_id=None,
                 next_fire_at=None,
+                forgotten=None if old is None else old.forgotten,
             )
             if old is not None:
                 reason = "schedule paused" if new.paused else "schedule changed"
@@ -191,4 +192,12 @@ def _schedule(row: Record) -> Schedule:
         next_fire_at=row["next_fire_at"],
         last_fire_at=row["last_fire_at"],
         note=row["note"],
+        forgotten=_forgotten(row),
     )
+
+
+def _forgotten(row: Record) -> Inserted | None:
+    if row["forgotten_id"] is None:
+        return None
+    state = JobState(row["forgotten_state"])
+    return Inserted(str(row["forgotten_id"]), state, row["forgotten_created_at"], row["forgotten_run_at"])

@@ -25,6 +25,7 @@ _FORGET = (
     "remember_holders",
     "forget_uniqueness",
     "forget_occurrences",
+    "mark_schedules",
     "forget_attempts",
     "forget_logs",
     "forget_progress",

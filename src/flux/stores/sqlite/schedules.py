@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 
 from flux.domain.errors import Conflict
-from flux.domain.job import Idempotency, NewJob
+from flux.domain.job import Idempotency, Inserted, JobState, NewJob
 from flux.engine.ports import Schedule
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.editing import withdraw
@@ -55,6 +55,7 @@ class SqliteSchedules:
                 last_fire_at=None if old is None else old.last_fire_at,
                 next_job_id=None,
                 next_fire_at=None,
+                forgotten=None if old is None else old.forgotten,
             )
             if old is not None:
                 reason = "schedule paused" if new.paused else "schedule changed"
@@ -146,7 +147,10 @@ def schedule_by_id(connection: sqlite3.Connection, namespace: str, id: str) -> S
 
 
 def _schedule(row: tuple[Any, ...]) -> Schedule:
-    id, name, spec, paused, declared, version, created_at, updated_at, job_id, next_at, last_at, note = row
+    id, name, spec, paused, declared, version, created_at, updated_at, job_id, next_at, last_at, note = row[
+        :12
+    ]
+    forgotten_id, state, job_created_at, job_run_at = row[12:]
     return Schedule(
         id=id,
         name=name,
@@ -160,10 +164,14 @@ def _schedule(row: tuple[Any, ...]) -> Schedule:
         next_fire_at=next_at,
         last_fire_at=last_at,
         note=note,
+        forgotten=None
+        if forgotten_id is None
+        else Inserted(forgotten_id, JobState(state), job_created_at, job_run_at),
     )
 
 
 def _put(connection: sqlite3.Connection, namespace: str, one: Schedule) -> None:
+    forgotten = one.forgotten
     connection.execute(
         _PUT,
         (
@@ -180,12 +188,17 @@ def _put(connection: sqlite3.Connection, namespace: str, one: Schedule) -> None:
             one.next_fire_at,
             one.last_fire_at,
             one.note,
+            *(
+                (None,) * 4
+                if forgotten is None
+                else (forgotten.id, forgotten.state, forgotten.created_at, forgotten.run_at)
+            ),
         ),
     )
 
 
 _COLUMNS = """id, name, spec, paused, declared, version, created_at, updated_at, next_job_id, next_fire_at,
-    last_fire_at, note"""
+    last_fire_at, note, forgotten_id, forgotten_state, forgotten_created_at, forgotten_run_at"""
 
 _GET = f"SELECT {_COLUMNS} FROM schedules WHERE namespace = ? AND name = ?"
 
@@ -193,7 +206,7 @@ _BY_ID = f"SELECT {_COLUMNS} FROM schedules WHERE namespace = ? AND id = ?"
 
 _LIST = f"SELECT {_COLUMNS} FROM schedules WHERE namespace = ? AND name > ? ORDER BY name LIMIT ?"
 
-_PUT = f"INSERT OR REPLACE INTO schedules (namespace, {_COLUMNS}) VALUES (?{', ?' * 12})"
+_PUT = f"INSERT OR REPLACE INTO schedules (namespace, {_COLUMNS}) VALUES (?{', ?' * 16})"
 
 _DELETE = "DELETE FROM schedules WHERE namespace = ? AND name = ?"
 

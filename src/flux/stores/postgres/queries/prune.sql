@@ -39,6 +39,15 @@ DELETE FROM flux.occurrences o USING flux.done d
  WHERE d.namespace = @namespace AND d.id = ANY (@ids::uuid[]) AND d.schedule_id IS NOT NULL
    AND o.namespace = @namespace AND o.schedule_id = d.schedule_id AND o.fire_at = d.fire_at AND o.job_id = d.id;
 
+-- A schedule knows the newest of its jobs that are forgotten.
+-- name: mark_schedules
+UPDATE flux.schedules s SET forgotten_id = d.id, forgotten_state = d.state, forgotten_created_at = d.created_at,
+                            forgotten_run_at = d.run_at
+  FROM (SELECT DISTINCT ON (schedule_id) schedule_id, id, state, created_at, run_at FROM flux.done
+         WHERE namespace = @namespace AND id = ANY (@ids::uuid[]) AND schedule_id IS NOT NULL
+         ORDER BY schedule_id, id DESC) d
+ WHERE s.namespace = @namespace AND s.id = d.schedule_id AND (s.forgotten_id IS NULL OR s.forgotten_id < d.id);
+
 -- name: forget_attempts
 DELETE FROM flux.attempts WHERE namespace = @namespace AND job_id = ANY (@ids::uuid[]);
 
