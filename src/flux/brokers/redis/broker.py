@@ -13,7 +13,7 @@ from flux.brokers.redis.link import Link
 from flux.brokers.redis.names import wants_of
 from flux.brokers.redis.outbox import Outbox
 from flux.brokers.redis.settlements import Receipt, Settlements
-from flux.brokers.redis.wakes import MOST_WORKERS, Wakes
+from flux.brokers.redis.wakes import MOST_WORKERS, Bell, Wakes
 from flux.domain.errors import Unavailable
 from flux.engine.ports import Broker, Demand, Hint, Offer
 
@@ -48,6 +48,14 @@ class _Seat:
         """When it looks again at what was given back."""
 
 
+def _handed_over(bell: Bell) -> Offer:
+    """The hints that came along with wake-ups; whoever rings from here on is news."""
+    pairs = [word.split(" ", 1) for word in bell.quiet() if word]
+    if not pairs:
+        return _NO_OFFER
+    return Offer(tuple(id for id, _ in pairs), tuple(Receipt(lane) for _, lane in pairs))
+
+
 class RedisBroker:
     """One process's side of it. Everything happens in one event loop."""
 
@@ -65,6 +73,7 @@ class RedisBroker:
         """``by_policy`` is asked instead while Redis is away: the store as its own broker."""
         dice = random or Random()
         self._link = Link(url, namespace, dice)
+        self._link.returned = self._returned
         self._process = f"{dice.getrandbits(64):016x}"
         self._wakes = Wakes(self._link, self._process)
         self._by_policy = by_policy
@@ -85,14 +94,12 @@ class RedisBroker:
     async def close(self) -> None:
         """See the port."""
         await self._outbox.drain()
-        await self._wakes.close()
         if self._settling is not None:
             self._settling.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        await self._settle()
         with suppress(Unavailable):
-            if self._settlements:
-                await self._link.run("settle", self._width, *self._settlements.take())
             if self._seats:
                 await self._link.run("takeover", 0, *self._seats)
         await self._link.close()
@@ -109,10 +116,9 @@ class RedisBroker:
 
     async def poke(self) -> None:
         """See the port."""
+        # A job that is handed back right after its claim must not look as if it were hinted still.
+        await self._settle()
         with suppress(Unavailable):
-            if self._settlements:
-                # A job that is handed back right after its claim must not look as if it were hinted still.
-                await self._link.run("settle", self._width, *self._settlements.take())
             await self._link.command("PUBLISH", self._link.prefix + "poke", "")
 
     # --- receiving ---
@@ -130,21 +136,25 @@ class RedisBroker:
                     return offer
                 continue
             # Whoever rings from here on may have something that this look does not see.
-            bell.quiet()
+            offer = _handed_over(bell)
+            if offer.ids:
+                return offer
             try:
-                offer = await self._look(demand)
+                offer = await self._look(demand, wait=left > 0)
             except Unavailable:
                 continue
             if offer.ids:
+                # What was handed over meanwhile may be more than there is room for.
+                self._give_back(_handed_over(bell))
                 return offer
-            left = until - loop.time()
             if left <= 0:
                 # Wake-ups, hints and the dispatcher are a help and no promise.
                 return Offer(ids=None)
+            left = until - loop.time()
             # What it leaves to others until then it looks at after that.
             fresh = self._seat(demand.worker_id).fresh_until - loop.time()
             try:
-                await bell.wait(min(LOOK, left, fresh) if fresh > 0 else min(LOOK, left))
+                await bell.wait(max(0.0, min(LOOK, left, fresh) if fresh > 0 else min(LOOK, left)))
             except asyncio.CancelledError:
                 self._keep(asyncio.create_task(self._wait_no_more(demand.worker_id)))
                 raise
@@ -157,23 +167,22 @@ class RedisBroker:
         loop = asyncio.get_running_loop()
         if self._settlements.settle(offer.ids, offer.receipts, claimed):
             self._seat(demand.worker_id).fresh_until = loop.time() + FRESH
-        if self._settling is None:
-            self._settling = loop.call_later(SETTLE, self._settle_soon)
+        self._settle_soon()
 
-    async def _look(self, demand: Demand) -> Offer:
-        """Ask once. Cancelled meanwhile, what comes all the same goes back."""
-        asked = asyncio.create_task(self._ask(demand))
+    async def _look(self, demand: Demand, wait: bool) -> Offer:
+        """Ask once; with ``wait`` it is woken when there was nothing. What comes after a cancellation goes back."""
+        asked = asyncio.create_task(self._ask(demand, wait))
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
             self._keep(asyncio.create_task(self._return(asked, demand.worker_id)))
             raise
 
-    async def _ask(self, demand: Demand) -> Offer:
+    async def _ask(self, demand: Demand, wait: bool) -> Offer:
         worker, seat = demand.worker_id, self._seat(demand.worker_id)
         count = min(BATCH, demand.slots)
         loop = asyncio.get_running_loop()
-        waiting = f"{self._process} {worker} {wants_of(demand)}"
+        waiting = f"{self._process} {worker} {wants_of(demand)}" if wait and count > 0 else ""
         was_waiting, seat.waiting = seat.waiting, waiting
         bounds: list[str | int] = []
         for queue, room in demand.queues.items():
@@ -187,7 +196,7 @@ class RedisBroker:
             int(loop.time() < seat.fresh_until),
             self._width,
             was_waiting,
-            waiting if count > 0 else "",
+            waiting,
             len(demand.queues),
             *bounds,
             *self._settlements.take(),
@@ -202,7 +211,20 @@ class RedisBroker:
 
     # --- settling ---
 
+    def _give_back(self, offer: Offer) -> None:
+        """Nobody has looked at it."""
+        self._settlements.give_back(offer.ids or (), offer.receipts)
+        self._settle_soon()
+
     def _settle_soon(self) -> None:
+        if not self._settlements:
+            return
+        if self._settlements.homeless:
+            self._keep(asyncio.create_task(self._settle()))
+        elif self._settling is None:
+            self._settling = asyncio.get_running_loop().call_later(SETTLE, self._settle_now)
+
+    def _settle_now(self) -> None:
         self._settling = None
         if self._settlements:
             self._keep(asyncio.create_task(self._settle()))
@@ -210,7 +232,10 @@ class RedisBroker:
     async def _settle(self) -> None:
         # What Redis does not hear of is stale there: it comes once more, and is dropped then.
         with suppress(Unavailable):
-            await self._link.run("settle", self._width, *self._settlements.take())
+            if words := self._settlements.take():
+                await self._link.run("settle", self._width, *words)
+            if words := self._settlements.take_homeless():
+                await self._link.run("publish", self._width, "worker", *words)
 
     async def _wait_no_more(self, worker_id: str) -> None:
         # Else it would be woken in the place of somebody who is there.
@@ -218,13 +243,25 @@ class RedisBroker:
         waiting, seat.waiting = seat.waiting, ""
         with suppress(Unavailable):
             await self._link.command("ZREM", self._link.prefix + "waiting", waiting)
+            # From here on nothing is handed over to it any more.
+            self._give_back(_handed_over(self._wakes.worker(worker_id)))
 
     async def _return(self, asked: asyncio.Task[Offer], worker_id: str) -> None:
         with suppress(Unavailable):
-            self._settlements.give_back((await asked).receipts)
+            self._give_back(await asked)
             await self._wait_no_more(worker_id)
-            if self._settlements:
-                await self._settle()
+
+    def _returned(self) -> None:
+        if self._seats:
+            self._keep(asyncio.create_task(self._start_over()))
+        else:
+            self._wakes.ring_all()
+
+    async def _start_over(self) -> None:
+        # What these workers were given by an answer that did not come is for anybody.
+        with suppress(Unavailable):
+            await self._link.run("takeover", 0, *self._seats)
+        self._wakes.ring_all()
 
     def _seat(self, worker_id: str) -> _Seat:
         seat = self._seats.get(worker_id)

@@ -51,22 +51,23 @@ local function serves(wants, queue)
   return string.find(wants, '\n' .. queue .. '\n', 1, true) ~= nil
 end
 
--- Wake as many as there are hints, of those who take such. Whoever does not hear it any more is forgotten.
-local function wake(queue, hints)
+-- Tell as many as there are hints, of those who take such; whether all of them could be told. Whoever does not hear it any
+-- more is forgotten.
+local function wake(queue, hints, text)
   local first = 0
   while hints > 0 do
     local found = redis.call('ZRANGE', prefix .. 'waiting', first, first + 15)
     if #found == 0 then
-      return
+      return false
     end
     for _, member in ipairs(found) do
       local process, worker, wants = string.match(member, '^(%S+) (%S+) (.*)$')
       if serves(wants, queue) then
         redis.call('ZREM', prefix .. 'waiting', member)
-        if redis.call('PUBLISH', prefix .. 'wake:' .. process, worker) > 0 then
+        if redis.call('PUBLISH', prefix .. 'wake:' .. process, worker .. text) > 0 then
           hints = hints - 1
           if hints == 0 then
-            return
+            return true
           end
         end
       else
@@ -80,7 +81,7 @@ end
 local function offer(lane, hints)
   local priority, queue = parts_of(lane)
   redis.call('ZADD', prefix .. 'ready:' .. priority, 'NX', redis.call('GET', prefix .. 'tick') or 0, queue)
-  wake(queue, hints)
+  wake(queue, hints, '')
 end
 
 -- A full lane that has come down to half of its most lets the dispatcher know.

@@ -36,9 +36,8 @@ class RedisLanes:
 
     async def full(self) -> dict[Lane, int]:
         """See the port."""
-        found: list[bytes] = await self._link.command("HGETALL", self._link.prefix + "full")
-        pairs = zip(found[::2], found[1::2], strict=True)
-        return {lane_of(name.decode()): int(count) for name, count in pairs}
+        found: dict[bytes, bytes] = await self._link.command("HGETALL", self._link.prefix + "full")
+        return {lane_of(name.decode()): int(count) for name, count in found.items()}
 
     async def length(self, lane: Lane) -> int:
         """See the port."""
@@ -62,7 +61,9 @@ class RedisLanes:
         """See the port."""
         name = lane_name(lane.queue, lane.priority)
         for first in range(0, len(ids), PAGE):
-            await self._link.run("publish", self.width, 1, name, " ".join(ids[first : first + PAGE]))
+            await self._link.run(
+                "publish", self.width, "dispatcher", name, " ".join(ids[first : first + PAGE])
+            )
 
     async def mark_full(self, lane: Lane) -> None:
         """See the port."""
@@ -75,7 +76,7 @@ class RedisLanes:
 
     async def wait(self, timeout: float) -> News:
         """See the port."""
-        bell = await self._wakes.dispatcher()
+        bell = self._wakes.dispatcher()
         await bell.wait(timeout)
         words = bell.quiet()
         return News(low=tuple(lane_of(word) for word in sorted(words) if word), poked="" in words)

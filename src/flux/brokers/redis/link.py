@@ -1,29 +1,21 @@
-"""The connection to one Redis: whether it can be used now, and a word to people when that changes."""
+"""The link to one Redis: whether it can be used now, and a word to people when that changes."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from importlib.resources import files
 from random import Random
 from typing import Any, Final
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import PubSub
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError, NoScriptError, RedisError
-
+from flux.brokers.redis.address import Address
+from flux.brokers.redis.wire import ANSWER, Refused, Wire
 from flux.domain.errors import FluxError, Unavailable
 
 logger = logging.getLogger("flux.redis")
-
-ANSWER: Final = 2.0
-"""Seconds within which Redis has to answer; past that it counts as away, so that nobody hangs with it."""
-
-CONNECTIONS: Final = 8
-"""The most connections of one process, besides the one on which it listens."""
 
 FIRST_RETRY, LAST_RETRY = 0.05, 5.0
 """Seconds between two attempts to reach a Redis that is away; each a random part of it longer."""
@@ -31,12 +23,9 @@ FIRST_RETRY, LAST_RETRY = 0.05, 5.0
 OLDEST: Final = (7, 0)
 
 _SCRIPTS = ("publish", "receive", "settle", "takeover", "reopen")
-RAW: Final = ("XRANGE", "HGETALL")
-"""Commands whose answers are taken as they come: redis-py makes dictionaries of them, at twice the cost."""
 
-TROUBLES: Final = (RedisError, OSError, TimeoutError, RuntimeError)
-"""What says that Redis cannot be used now. uvloop answers a write on a connection that broke a moment ago with a
-RuntimeError, which redis-py lets through."""
+TROUBLES: Final = (Refused, OSError, TimeoutError, RuntimeError)
+"""What says that Redis cannot be used now. RuntimeError is how uvloop says that a connection broke a moment ago."""
 
 
 class Unfit(FluxError):
@@ -44,31 +33,27 @@ class Unfit(FluxError):
 
 
 class Link:
-    """Calls the scripts on one Redis. Once a call has failed all do, at once, until an attempt gets through again."""
+    """Calls the scripts on one Redis. Once a call has failed all do, at once, until an attempt gets through again.
+
+    A connection that ends while nobody waits for an answer is no trouble: it is made anew, at once when something is to
+    be heard on it, else with the next call.
+    """
 
     def __init__(self, url: str, namespace: str, random: Random) -> None:
-        self._client = Redis(
-            connection_pool=BlockingConnectionPool.from_url(
-                _redis_url(url),
-                max_connections=CONNECTIONS,
-                timeout=ANSWER,
-                socket_timeout=ANSWER,
-                socket_connect_timeout=ANSWER,
-                retry=Retry(NoBackoff(), 0),
-                protocol=2,
-            )
-        )
-        for command in RAW:
-            self._client.response_callbacks.pop(command, None)
-        self._execute: Callable[..., Awaitable[Any]] = self._client.execute_command
+        """Raises ``ValueError`` or ``TypeError`` for a URL that cannot be used."""
+        self._address = Address(url)
         self.prefix = f"flux:{{{namespace}}}:"
-        self.where = _shown(url)
+        self.where = self._address.shown
         self.trouble: str | None = f"Redis at {self.where} has not been asked yet."
         """A sentence for people; None while all is well."""
+        self.returned: Callable[[], None] = _nothing
+        """Called after a connection was lost and made anew: what was said meanwhile was not heard."""
         self._random = random
-        self._texts = {name: _text("common") + _text(name) for name in _SCRIPTS}
-        self._digests: dict[str, str] = {}
-        self._changed = asyncio.Event()
+        self._scripts = {name: _script(name) for name in _SCRIPTS}
+        self._wire: Wire | None = None
+        self._connecting = asyncio.Lock()
+        self._heard: dict[bytes, Callable[[str], None]] = {}
+        self._reconnecting: asyncio.Task[None] | None = None
         self._mending: asyncio.Task[None] | None = None
         self._since = 0.0
         self._closed = False
@@ -88,28 +73,20 @@ class Link:
             self.trouble = None
 
     async def close(self) -> None:
-        """Give the connections back."""
+        """Hang up."""
         self._closed = True
         self.trouble = f"The connection to Redis at {self.where} is closed."
-        self._tell()
-        if self._mending is not None:
-            self._mending.cancel()
-            await asyncio.gather(self._mending, return_exceptions=True)
-        await self._client.aclose()
-        await self._client.connection_pool.aclose()
+        tasks = [task for task in (self._mending, self._reconnecting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._wire is not None:
+            self._wire.close()
 
     @property
     def up(self) -> bool:
         """Whether it can be used."""
         return self.trouble is None
-
-    async def change(self, timeout: float) -> None:
-        """Return when it has come or gone, or after ``timeout`` seconds."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
 
     async def health(self) -> str | None:
         """Look at it again: None when well, else the sentence."""
@@ -126,58 +103,117 @@ class Link:
 
     async def run(self, script: str, *arguments: str | int) -> Any:
         """Run a script under this namespace's prefix. Raises ``Unavailable``."""
-        return await self._guarded(self._eval, script, arguments)
-
-    async def command(self, *words: str | int) -> Any:
-        """Execute a command; keys get the prefix by whoever asks. Raises ``Unavailable``."""
-        return await self._guarded(self._execute, *words)
-
-    def listener(self) -> PubSub:
-        """A connection that listens, not yet connected."""
-        return self._client.pubsub()
-
-    def lost(self, error: Exception) -> None:
-        """Somebody who listens has found it away."""
-        self._lost(error)
-
-    async def _guarded(self, call: Any, *arguments: Any) -> Any:
         if self.trouble is not None:
             raise Unavailable(self.trouble)
-        cancelled = cancellations()
         try:
-            answer = await call(*arguments)
+            return await self._eval(script, *arguments)
         except TROUBLES as error:
             self._lost(error)
             raise Unavailable(_said(error)) from error
-        if cancellations() > cancelled:
-            raise asyncio.CancelledError
-        return answer
 
-    async def _eval(self, script: str, arguments: tuple[str | int, ...]) -> Any:
-        digest = self._digests.get(script)
-        if digest is not None:
+    async def command(self, *words: str | int) -> Any:
+        """Execute a command; keys get the prefix by whoever asks. Raises ``Unavailable``."""
+        if self.trouble is not None:
+            raise Unavailable(self.trouble)
+        try:
+            return await self._ask(*words)
+        except TROUBLES as error:
+            self._lost(error)
+            raise Unavailable(_said(error)) from error
+
+    def listen(self, channel: str, heard: Callable[[str], None]) -> None:
+        """Hear what is said on a channel from now on, also on connections to come."""
+        if channel.encode() in self._heard:
+            return
+        self._heard[channel.encode()] = heard
+        if self._wire is not None and not self._wire.closed:
+            # Sent at once: whatever is asked after it is answered after it.
+            self._wire.ask("SUBSCRIBE", channel).add_done_callback(self._subscribed)
+
+    async def _eval(self, script: str, *arguments: str | int) -> Any:
+        text, digest = self._scripts[script]
+        try:
+            return await self._ask("EVALSHA", digest, 1, self.prefix, *arguments)
+        except Refused as error:
+            if not str(error).startswith("NOSCRIPT"):
+                raise
+        # It was restarted, or its scripts flushed.
+        return await self._ask("EVAL", text, 1, self.prefix, *arguments)
+
+    async def _ask(self, *words: str | int) -> Any:
+        wire = self._wire
+        if wire is None or wire.closed:
+            wire = await self._connect()
+        return await wire.ask(*words)
+
+    # --- its connection ---
+
+    async def _connect(self) -> Wire:
+        async with self._connecting:
+            if self._wire is not None and not self._wire.closed:
+                return self._wire  # somebody else has made it meanwhile
+            wire = await self._made()
+            if self._closed:
+                wire.close()
+                raise OSError(self.trouble)
+            again, self._wire = self._wire is not None, wire
+            if again and self.trouble is None:
+                self.returned()
+            return wire
+
+    async def _made(self) -> Wire:
+        async with asyncio.timeout(ANSWER):
+            wire = await self._address.connect()
+            wire.heard = self._hear
+            wire.lost = self._hung_up
             try:
-                return await self._execute("EVALSHA", digest, 1, self.prefix, *arguments)
-            except NoScriptError:
-                pass  # it was restarted, or its scripts flushed
-        loaded = await self._execute("SCRIPT LOAD", self._texts[script])
-        self._digests[script] = digest = loaded if isinstance(loaded, str) else loaded.decode()
-        return await self._execute("EVALSHA", digest, 1, self.prefix, *arguments)
+                await asyncio.gather(*(wire.ask("SUBSCRIBE", channel) for channel in self._heard))
+            except BaseException:
+                wire.close()
+                raise
+            return wire
+
+    def _hear(self, channel: bytes, text: bytes) -> None:
+        if (heard := self._heard.get(channel)) is not None:
+            heard(text.decode())
+
+    def _subscribed(self, answer: asyncio.Future[Any]) -> None:
+        error = None if answer.cancelled() else answer.exception()
+        if isinstance(error, Refused):
+            self._lost(error)
+
+    def _hung_up(self) -> None:
+        """The connection has ended."""
+        if self._closed or not self._heard or self._reconnecting is not None:
+            return
+        self._reconnecting = _in_background(self._reconnect(), "reconnect")
+
+    async def _reconnect(self) -> None:
+        """So that those who listen hear again. Whoever waited for an answer has said first that there is trouble."""
+        try:
+            if self.trouble is None:
+                await self._connect()
+        except TROUBLES as error:
+            self._lost(error)
+        finally:
+            self._reconnecting = None
 
     # --- fit for it? ---
 
     async def _check(self) -> None:
         """Raises ``Unfit``, or whatever keeps it from answering."""
         try:
-            server = await self._client.info("server")
-            memory = await self._client.info("memory")
-        except NoPermissionError:
+            server = _told(await self._ask("INFO", "server"))
+            memory = _told(await self._ask("INFO", "memory"))
+        except Refused as error:
+            if not str(error).startswith("NOPERM"):
+                raise
             logger.warning(
                 "the user of Redis at %s may not call INFO, so nobody knows whether it evicts keys: let it, with +info",
                 self.where,
             )
             server, memory = {}, {}
-        version = str(server.get("redis_version", "7.0"))
+        version = server.get("redis_version", "7.0")
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
             raise Unfit(f"Redis at {self.where} is version {version}; Flux needs 7.0 or newer, or Valkey.")
         if server.get("redis_mode") == "cluster":
@@ -189,7 +225,7 @@ class Link:
                 "them: set maxmemory-policy noeviction there, or give Flux a Redis of its own."
             )
         # A script that could write is refused where there is no memory or no right to.
-        await self._eval("settle", (0,))
+        await self._eval("settle", 0)
 
     # --- trouble ---
 
@@ -208,8 +244,7 @@ class Link:
             "%s Jobs run all the same: workers look into the database themselves, and start them a little later",
             trouble,
         )
-        self._tell()
-        self._mending = asyncio.create_task(self._mend(), name="flux-redis-reconnect")
+        self._mending = _in_background(self._mend(), "mend")
 
     async def _mend(self) -> None:
         delay = FIRST_RETRY
@@ -219,8 +254,6 @@ class Link:
             delay = min(LAST_RETRY, delay * 2)
             try:
                 await self._check()
-                if cancellations():
-                    return
                 break
             except Unfit as error:
                 self.trouble = str(error)
@@ -230,39 +263,34 @@ class Link:
         self.trouble = None
         self._mending = None
         logger.info("Redis at %s is back after %.1f s", self.where, loop.time() - self._since)
-        self._tell()
-
-    def _tell(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
+        self.returned()
 
 
-def cancellations() -> int:
-    """How often the current task was cancelled.
-
-    redis-py swallows a cancellation that finds it looking whether a connection is still good: whoever calls it compares
-    before and after.
-    """
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
+def _in_background(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    """In a context of its own: it works for all, whoever came first."""
+    loop = asyncio.get_running_loop()
+    return loop.create_task(work, name=f"flux-redis-{name}", context=contextvars.Context())
 
 
-def _text(name: str) -> str:
-    return files("flux.brokers.redis").joinpath(f"{name}.lua").read_text("utf-8")
+def _script(name: str) -> tuple[str, str]:
+    """The text of a script, and by what Redis knows it."""
+    common, own = (
+        files("flux.brokers.redis").joinpath(f"{one}.lua").read_text("utf-8") for one in ("common", name)
+    )
+    text = common + own
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _redis_url(url: str) -> str:
-    """redis-py knows Valkey by Redis's own name."""
-    scheme, separator, rest = url.partition("://")
-    return {"valkey": "redis", "valkeys": "rediss"}.get(scheme, scheme) + separator + rest
-
-
-def _shown(url: str) -> str:
-    """Where it is, without user, password and options."""
-    rest = url.partition("://")[2].partition("?")[0]
-    return rest.rpartition("@")[2] or rest
+def _told(info: bytes) -> dict[str, str]:
+    """The answer of INFO by name."""
+    lines = (line.partition(":") for line in info.decode().splitlines() if not line.startswith("#"))
+    return {name: value for name, _, value in lines}
 
 
 def _said(error: Exception) -> str:
     text = str(error).strip()
     return text if text else type(error).__name__
+
+
+def _nothing() -> None:
+    """Nobody needs to know."""

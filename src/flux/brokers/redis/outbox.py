@@ -51,7 +51,7 @@ class Outbox:
                 for hint in batch:
                     lanes.setdefault(lane_name(hint.queue, hint.priority), []).append(hint.job_id)
                 words = [word for lane, ids in lanes.items() for word in (lane, " ".join(ids))]
-                await self._link.run("publish", self._width, 0, *words)
+                await self._link.run("publish", self._width, "", *words)
         except Unavailable:
             self._hints.clear()
         finally:

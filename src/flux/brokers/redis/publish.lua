@@ -1,26 +1,41 @@
 -- Hints go into their lanes, as long as those have room; past it a lane is marked full and passes hints by.
--- ARGV: the most of a lane, whether this is the dispatcher (who minds the room only), then pairs of lane and job ids.
-local most, dispatcher = tonumber(ARGV[1]), ARGV[2] == '1'
+-- ARGV: the most of a lane, from whom they are, then pairs of lane and job ids.
+local most = tonumber(ARGV[1])
+-- The dispatcher minds the room only; what a worker could not claim is not handed to the next one in this way.
+local dispatcher, worker = ARGV[2] == 'dispatcher', ARGV[2] == 'worker'
+
+-- A single hint for a lane that has nothing to give goes with the word that wakes somebody who waits for such, and nowhere
+-- else: it saves him the way here, and when he comes to grief the dispatcher gives it again.
+local function hand_over(lane, id)
+  local priority, queue = parts_of(lane)
+  return not redis.call('ZSCORE', prefix .. 'ready:' .. priority, queue) and wake(queue, 1, ' ' .. id .. ' ' .. lane)
+end
+
+-- How many found room.
+local function put(lane, ids)
+  local stream = stream_of(lane)
+  local length = redis.call('XLEN', stream)
+  if length == 0 and redis.call('SADD', prefix .. 'lanes', lane) == 1 then
+    make_group(stream)
+  end
+  local room = math.min(#ids, most - length)
+  for nth = 1, room do
+    redis.call('XADD', stream, '*', 'j', ids[nth])
+  end
+  return math.max(0, room)
+end
+
 for at = 3, #ARGV, 2 do
   local lane, ids = ARGV[at], split(ARGV[at + 1])
-  local added = 0
-  if dispatcher or redis.call('HEXISTS', prefix .. 'full', lane) == 0 then
-    local stream = stream_of(lane)
-    local length = redis.call('XLEN', stream)
-    if length == 0 then
-      make_group(stream)
-      redis.call('SADD', prefix .. 'lanes', lane)
+  local open = dispatcher or redis.call('HEXISTS', prefix .. 'full', lane) == 0
+  if not (open and #ids == 1 and not worker and hand_over(lane, ids[1])) then
+    local added = open and put(lane, ids) or 0
+    if added < #ids then
+      redis.call('HINCRBY', prefix .. 'full', lane, #ids - added)
     end
-    added = math.max(0, math.min(#ids, most - length))
-    for nth = 1, added do
-      redis.call('XADD', stream, '*', 'j', ids[nth])
+    if added > 0 then
+      offer(lane, added)
     end
-  end
-  if added < #ids then
-    redis.call('HINCRBY', prefix .. 'full', lane, #ids - added)
-  end
-  if added > 0 then
-    offer(lane, added)
   end
 end
 return 1

@@ -8,11 +8,14 @@ import msgspec
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """By what a hint that was given out is known: its lane, its entry there, and whether it was given back before."""
+    """By what a hint that was given out is known: its lane, its entry there, and whether it was given back before.
+
+    One that was handed over with a wake-up has no entry, since it was never in its lane.
+    """
 
     lane: str
-    entry: str
-    again: bool
+    entry: str = ""
+    again: bool = False
 
 
 class Settlements:
@@ -21,9 +24,15 @@ class Settlements:
     def __init__(self) -> None:
         self._forget: dict[str, list[str]] = {}
         self._back: dict[str, list[str]] = {}
+        self._homeless: dict[str, list[str]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._forget or self._back)
+        return bool(self._forget or self._back or self._homeless)
+
+    @property
+    def homeless(self) -> bool:
+        """Whether somebody may be waiting for what goes back, and nobody else knows of it."""
+        return bool(self._homeless)
 
     def settle(self, ids: Iterable[str], receipts: Iterable[Receipt], claimed: Collection[str]) -> bool:
         """Some hints were offered and these claimed. True when any of the others goes back.
@@ -34,21 +43,25 @@ class Settlements:
         taken = frozenset(claimed)
         left = False
         for id, receipt in zip(ids, receipts, strict=True):
-            if id in taken:
-                self._forget.setdefault(receipt.lane, []).append(receipt.entry)
+            claimed_it = id in taken
+            left = left or not claimed_it
+            if claimed_it or receipt.again:
+                if receipt.entry:
+                    self._forget.setdefault(receipt.lane, []).append(receipt.entry)
             else:
-                left = True
-                self._put(receipt)
+                self._give_back(id, receipt)
         return left
 
-    def give_back(self, receipts: Iterable[Receipt]) -> None:
+    def give_back(self, ids: Iterable[str], receipts: Iterable[Receipt]) -> None:
         """Some hints were not offered to anybody."""
-        for receipt in receipts:
-            self._back.setdefault(receipt.lane, []).append(receipt.entry)
+        for id, receipt in zip(ids, receipts, strict=True):
+            self._give_back(id, receipt)
 
-    def _put(self, receipt: Receipt) -> None:
-        side = self._forget if receipt.again else self._back
-        side.setdefault(receipt.lane, []).append(receipt.entry)
+    def _give_back(self, id: str, receipt: Receipt) -> None:
+        if receipt.entry:
+            self._back.setdefault(receipt.lane, []).append(receipt.entry)
+        else:
+            self._homeless.setdefault(receipt.lane, []).append(id)
 
     def take(self) -> list[str]:
         """Everything so far, as the scripts want it: lane, entries to forget, entries to give back."""
@@ -58,3 +71,8 @@ class Settlements:
         for lane in forget | back:
             words += (lane, " ".join(forget.get(lane, ())), " ".join(back.get(lane, ())))
         return words
+
+    def take_homeless(self) -> list[str]:
+        """What goes back and has no entry, to be published: lane, job ids."""
+        homeless, self._homeless = self._homeless, {}
+        return [word for lane, ids in homeless.items() for word in (lane, " ".join(ids))]
