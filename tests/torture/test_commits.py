@@ -43,6 +43,22 @@ def test_the_api_finds_out_what_became_of_a_job(hosted: Hosted, wire: Proxy, kep
     assert hosted.counted("available") == {answer["id"]: 1}
 
 
+@pytest.mark.parametrize(
+    "wish", [{"idempotency_key": "order-1"}, {"unique": {"by": ["type"]}}], ids=["key", "unique"]
+)
+@KEPT
+def test_a_job_with_a_key_is_no_replay_of_itself(
+    hosted: Hosted, wire: Proxy, kept: bool, wish: dict[str, Any]
+) -> None:
+    """Its caller was never told that it was made: 201, as if the answer had not been lost."""
+    api, rest = hosted.api(DATABASE_URL=wire.url)
+    wire.cut_at(b"COMMIT", delivered=kept)
+    status, headers, answer = send(rest, "/api/v1/jobs", {"type": "echo", "payload": {"n": 1}, **wish})
+    assert (status, headers.get("idempotent-replayed")) == (201, None), answer
+    api.says("The same jobs are sent again, to find out")
+    assert hosted.ids("SELECT id FROM live") == [answer["id"]]
+
+
 @KEPT
 def test_the_api_finds_out_what_became_of_a_batch(hosted: Hosted, wire: Proxy, kept: bool) -> None:
     api, rest = hosted.api(DATABASE_URL=wire.url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -209,11 +211,23 @@ async def test_a_repeated_insert_beside_new_ones(lab: Lab, store: Store) -> None
     assert [ids(answer) for answer in answers] == [[new.id], [known.id], [keyed.id, known.id]]
 
 
-async def test_a_repeated_insert_of_a_job_with_a_key_is_that_job(lab: Lab, store: Store) -> None:
-    job = lab.job(idempotency=KEY)
-    await store.jobs.insert([[job]])
-    [again] = await store.jobs.insert([[job]])
-    assert ids(again) == [job.id]
+@pytest.mark.parametrize(
+    "kinds",
+    [{"idempotency": KEY}, {"unique": UNIQUE}, {"idempotency": KEY, "unique": UNIQUE}],
+    ids=["idempotent", "unique", "both"],
+)
+async def test_a_repeated_insert_of_a_job_with_a_key_is_that_job(
+    lab: Lab, store: Store, kinds: dict[str, Any]
+) -> None:
+    """Not a replay and no duplicate of itself: its caller was never told that it was made."""
+    job = lab.job(**kinds)
+    first = await store.jobs.insert([[job]])
+    lab.clock.advance(7)
+    assert await store.jobs.insert([[job]]) == first
+    assert await lab.every_id() == [job.id]
+    if "idempotency" in kinds:
+        [other] = await lab.insert(lab.job(**kinds))
+        assert (other.id, other.how) == (job.id, "replayed")
 
 
 async def test_another_payload_under_a_known_id_is_refused(lab: Lab) -> None:

@@ -322,11 +322,11 @@ class _Desk:
                 fingerprint, known = self.keys[wish.key]
                 if fingerprint != wish.fingerprint:
                     raise _taken(wish.key, known[0], f"jobs[{index}]: " if len(batch) > 1 else "")
-                answers.append(Inserted(*known, "replayed"))
+                answers.append(_told(job, known, "replayed"))
                 continue
             unique = job.unique
             if unique is not None and unique.key in self.holders:
-                answer = Inserted(*self.holders[unique.key], "duplicate")
+                answer = _told(job, self.holders[unique.key], "duplicate")
             else:
                 answer = created(job, self._now)
                 fresh.append(job)
@@ -352,6 +352,11 @@ class _Desk:
                     answer.run_at,
                 )
         return answers, fresh
+
+
+def _told(job: NewJob, known: _Known, how: str) -> Inserted:
+    """The job that stands for a key. It is this very one when it is sent again after its answer was lost."""
+    return Inserted(*known, "created" if known[0] == job.id else how)
 
 
 def _taken(key: str, id: str, at: str = "") -> KeyTaken:

@@ -185,7 +185,9 @@ class Inserter:
                 _, fingerprint, id, state, created_at, run_at = keys[wish.key]
                 if fingerprint != wish.fingerprint:
                     raise _taken(wish.key, id, f"jobs[{index}]: " if len(batch) > 1 else "")
-                answers.append(Inserted(id, state, created_at, run_at, "replayed"))
+                # This very job, when it is sent again after its answer was lost.
+                how = "created" if id == job.id else "replayed"
+                answers.append(Inserted(id, state, created_at, run_at, how))
                 continue
             if job.id in stored:
                 answers.append(stored[job.id])
