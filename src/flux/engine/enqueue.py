@@ -40,7 +40,9 @@ class Enqueuer:
         self._depth = depth
         self._jobs = store.jobs
         self._hinting: set[asyncio.Task[None]] = set()
-        self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(self._store, GROUP_COMMIT, len)
+        self._batcher: Batcher[Sequence[NewJob], list[Inserted]] = Batcher(
+            self._store_and_hint, GROUP_COMMIT, len
+        )
 
     def prepare(self, request: JobRequest, at: str = "") -> NewJob:
         """Validate one request. Raises ``Invalid``."""
@@ -74,9 +76,19 @@ class Enqueuer:
         if not jobs:
             return []
         await self._depth.admit(jobs)
-        inserted = await self._batcher.submit(jobs)
-        await self.hint(_hints(jobs, inserted))
-        return inserted
+        return await self._batcher.submit(jobs)
+
+    async def _store_and_hint(self, batches: list[Sequence[NewJob]]) -> list[list[Inserted] | FluxError]:
+        answers = await self._store(batches)
+        # Before the callers are told: a worker may be waiting for it, and a caller may be gone.
+        hints = [
+            hint
+            for jobs, answer in zip(batches, answers, strict=True)
+            if isinstance(answer, list)
+            for hint in _hints(jobs, answer)
+        ]
+        await self.hint(hints)
+        return answers
 
     async def _store(self, batches: list[Sequence[NewJob]]) -> list[list[Inserted] | FluxError]:
         """One commit. When its answer is lost the same jobs are sent again: what was kept answers as it did then."""

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from importlib.resources import files
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flux.brokers.redis.address import Address
 from flux.brokers.redis.wire import ANSWER, Refused, Wire
@@ -30,6 +30,14 @@ TROUBLES: Final = (Refused, OSError, TimeoutError, RuntimeError)
 
 class Unfit(FluxError):
     """This Redis must not be used as it is set up; the text says why and what to do."""
+
+
+class Call(NamedTuple):
+    """A script that is to run, and the answer to come when it was sent."""
+
+    script: str
+    arguments: tuple[str | int, ...]
+    sent: asyncio.Future[Any] | None
 
 
 class Link:
@@ -103,10 +111,22 @@ class Link:
 
     async def run(self, script: str, *arguments: str | int) -> Any:
         """Run a script under this namespace's prefix. Raises ``Unavailable``."""
-        if self.trouble is not None:
+        return await self.answer(self.send(script, *arguments))
+
+    def send(self, script: str, *arguments: str | int) -> Call:
+        """Let a script run; where there is a connection it is on its way when this returns. ``answer`` must follow."""
+        sent = None
+        if self.trouble is None and self._wire is not None and not self._wire.closed:
+            _, digest = self._scripts[script]
+            sent = self._wire.ask("EVALSHA", digest, 1, self.prefix, *arguments)
+        return Call(script, arguments, sent)
+
+    async def answer(self, call: Call) -> Any:
+        """What a script that was sent has answered. Raises ``Unavailable``."""
+        if call.sent is None and self.trouble is not None:
             raise Unavailable(self.trouble)
         try:
-            return await self._eval(script, *arguments)
+            return await self._eval(call)
         except TROUBLES as error:
             self._lost(error)
             raise Unavailable(_said(error)) from error
@@ -130,15 +150,15 @@ class Link:
             # Sent at once: whatever is asked after it is answered after it.
             self._wire.ask("SUBSCRIBE", channel).add_done_callback(self._subscribed)
 
-    async def _eval(self, script: str, *arguments: str | int) -> Any:
-        text, digest = self._scripts[script]
+    async def _eval(self, call: Call) -> Any:
+        text, digest = self._scripts[call.script]
         try:
-            return await self._ask("EVALSHA", digest, 1, self.prefix, *arguments)
+            return await (call.sent or self._ask("EVALSHA", digest, 1, self.prefix, *call.arguments))
         except Refused as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
         # It was restarted, or its scripts flushed.
-        return await self._ask("EVAL", text, 1, self.prefix, *arguments)
+        return await self._ask("EVAL", text, 1, self.prefix, *call.arguments)
 
     async def _ask(self, *words: str | int) -> Any:
         wire = self._wire
@@ -225,7 +245,7 @@ class Link:
                 "them: set maxmemory-policy noeviction there, or give Flux a Redis of its own."
             )
         # A script that could write is refused where there is no memory or no right to.
-        await self._eval("settle", 0)
+        await self._eval(Call("settle", (0,), None))
 
     # --- trouble ---
 

@@ -7,7 +7,7 @@ import contextvars
 from collections.abc import Sequence
 from typing import Final
 
-from flux.brokers.redis.link import Link
+from flux.brokers.redis.link import Call, Link
 from flux.brokers.redis.names import lane_name
 from flux.domain.errors import Unavailable
 from flux.engine.ports import Hint
@@ -34,8 +34,9 @@ class Outbox:
             return
         self._hints += hints
         if self._sending is None:
+            # The first are on their way when this returns: somebody may be waiting for them.
             self._sending = asyncio.get_running_loop().create_task(
-                self._send(), name="flux-redis-publish", context=contextvars.Context()
+                self._send(self._next()), name="flux-redis-publish", context=contextvars.Context()
             )
 
     async def drain(self) -> None:
@@ -43,15 +44,19 @@ class Outbox:
         if self._sending is not None:
             await asyncio.wait([self._sending])
 
-    async def _send(self) -> None:
+    def _next(self) -> Call:
+        batch, self._hints = self._hints[:TOGETHER], self._hints[TOGETHER:]
+        lanes: dict[str, list[str]] = {}
+        for hint in batch:
+            lanes.setdefault(lane_name(hint.queue, hint.priority), []).append(hint.job_id)
+        words = [word for lane, ids in lanes.items() for word in (lane, " ".join(ids))]
+        return self._link.send("publish", self._width, "", *words)
+
+    async def _send(self, call: Call) -> None:
         try:
+            await self._link.answer(call)
             while self._hints:
-                batch, self._hints = self._hints[:TOGETHER], self._hints[TOGETHER:]
-                lanes: dict[str, list[str]] = {}
-                for hint in batch:
-                    lanes.setdefault(lane_name(hint.queue, hint.priority), []).append(hint.job_id)
-                words = [word for lane, ids in lanes.items() for word in (lane, " ".join(ids))]
-                await self._link.run("publish", self._width, "", *words)
+                await self._link.answer(self._next())
         except Unavailable:
             self._hints.clear()
         finally:
