@@ -198,7 +198,7 @@ BINDINGS: Final[dict[str, Binding]] = {
     ),
     "keep_last_attempt": Binding({"namespace": str, "ids": list[UUID]}, {}),
     "back_to_live": Binding({"namespace": str, "ids": list[UUID], "now": int}, {}),
-    "retake_unique": Binding({"namespace": str, "keys": list[str], "ids": list[UUID]}, {}),
+    "retake_unique": Binding({"namespace": str, "keys": list[str], "ids": list[UUID], "now": int}, {}),
     "lock_editable": Binding(
         {"namespace": str, "id": UUID},
         {

@@ -13,6 +13,7 @@ from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
 from flux.stores.postgres.ending import SQL as FINISH
 from flux.stores.postgres.ending import end, standing
+from flux.stores.postgres.errors import overtaken
 from flux.stores.postgres.events import EventLog
 from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.inserting import lock_keys
@@ -118,9 +119,9 @@ async def retry(
             events.job(JobState.AVAILABLE, id, type, queue)
             answers.append(Changed(JobState.AVAILABLE, True))
     if taken:
-        await session.run(
-            SQL["retake_unique"], namespace=namespace, keys=list(taken), ids=list(taken.values())
-        )
+        wanted = {"keys": list(taken), "ids": list(taken.values())}
+        if await session.run(SQL["retake_unique"], namespace=namespace, now=now, **wanted) < len(taken):
+            raise overtaken()
     if back:
         chosen = list(back)
         await session.run(SQL["keep_last_attempt"], namespace=namespace, ids=chosen)

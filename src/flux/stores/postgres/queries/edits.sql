@@ -40,13 +40,17 @@ SELECT d.namespace, d.id, d.type, d.queue, d.priority, 'available', @now::bigint
        d.options, d.fire_at, d.schedule_id, d.workflow_id, d.unique_key, d.idempotency_key, d.error
   FROM back d;
 
--- The states that a key asks for are kept where its row still is; a row that was forgotten asks for the usual ones.
+-- The states that a key asks for are kept where its row still is; a row that was forgotten asks for the usual ones. Nothing is
+-- kept where another job holds the key by now: a caller's own transaction takes no lock, and may have committed it since.
 -- name: retake_unique
 INSERT INTO flux.uniqueness AS u (namespace, key, job_id, states)
 SELECT @namespace, g.key, g.job_id, '{blocked,scheduled,available,running,retrying}'
-  FROM unnest(@keys::text[], @ids::uuid[]) AS g (key, job_id)
+  FROM unnest(@keys::text[], @ids::uuid[]) AS g (key, job_id) ORDER BY g.key
 ON CONFLICT (namespace, key) DO UPDATE SET job_id = excluded.job_id,
-    expires_at = CASE WHEN u.job_id = excluded.job_id THEN u.expires_at END;
+    expires_at = CASE WHEN u.job_id = excluded.job_id THEN u.expires_at END,
+    states = CASE WHEN u.states = '{}' THEN excluded.states ELSE u.states END
+ WHERE u.job_id = excluded.job_id OR u.expires_at <= @now::bigint
+    OR coalesce(flux.state_of(@namespace, u.job_id), u.state, '') <> ALL (u.states);
 
 -- name: lock_editable
 SELECT state, type, queue, run_at, max_retries, attempt_limit, options, timeout, expires_at, payload, priority, attempt
