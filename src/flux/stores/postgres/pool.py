@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -59,7 +58,7 @@ class Pool:
         self._turns.release()
 
     async def _open(self) -> Connection:
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         if self._closed:
             raise Unavailable("The database is closed.")
         if self._error is not None and now < self._until:
@@ -68,7 +67,7 @@ class Pool:
             connection = await self._connect()
         except Unavailable as error:
             self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
-            self._until = time.monotonic() + self._pause
+            self._until = asyncio.get_running_loop().time() + self._pause
             self._error = error
             raise
         self._pause, self._error = 0.0, None
