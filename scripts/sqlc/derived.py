@@ -53,11 +53,17 @@ async def _up_down_up(connection: asyncpg.Connection) -> Catalog:
         before[step.number] = newest
         newest = await go(step.number)
     for step in reversed(steps):
-        _same(
-            before[step.number], await go(step.number - 1), f"{step.name}.down.sql does not undo its .up.sql"
-        )
+        found = await go(step.number - 1)
+        sentence = f"{step.name}.down.sql does not undo its .up.sql"
+        _same(_sorted(before[step.number]), _sorted(found), sentence)
     _same(newest, await go(None), "the schema is another one after going down and up again")
     return newest
+
+
+def _sorted(catalog: Catalog) -> Catalog:
+    """Without the order of columns: one that is given back stands last."""
+    tables = {name: table._replace(columns=sorted(table.columns)) for name, table in catalog.tables.items()}
+    return catalog._replace(tables=tables)
 
 
 def _same(wanted: Catalog, found: Catalog, sentence: str) -> None:

@@ -38,7 +38,6 @@ class Lease:
         self.worker_id = worker_id
         self.length = length
         self.beats = 0
-        self.busy = 0
         self.lost = False
         self._clock = clock
         # Made in the event loop's thread: where that stands is what a person wants to know when it is stuck.
@@ -88,7 +87,7 @@ class Lease:
     async def _renew(self, leases: Leases, now: int) -> float:
         third = self.length / 3 / 1_000_000
         try:
-            renewal = await leases.renew(self.worker_id, self.length, self.busy)
+            renewal = await leases.renew(self.worker_id, self.length)
         except LeaseLost:
             self.lost = True
             self._on_lost()

@@ -364,7 +364,6 @@ class Tenure:
                 self._chunks.add(attempt, spent)
             else:
                 attempt.start(loop, spent)
-        self._lease.busy = len(running)
         if len(running) >= self._options.concurrency:
             self._free.clear()
             self._chunks.flush()  # no slot is left for what they wait for
@@ -374,7 +373,6 @@ class Tenure:
     def _over(self, attempt: Attempt) -> None:
         del self._running[attempt.job.id, attempt.job.claim_id]
         self._by_queue[attempt.job.queue] -= 1
-        self._lease.busy = len(self._running)
         self._free.set()
         if not self._running:
             self._quiet.set()

@@ -64,7 +64,7 @@ async def test_its_worker_hears_of_it(lab: Lab, store: Store) -> None:
     wanted, other = await lab.running("w1"), await lab.running("w1")
     foreign = await lab.running("w2")
     await store.jobs.cancel([wanted.id, foreign.id], None)
-    assert (await store.leases.renew("w1", LEASE, 2)).cancels == (wanted.id,)
+    assert (await store.leases.renew("w1", LEASE)).cancels == (wanted.id,)
     assert (await store.leases.orders("w1")).cancels == (wanted.id,)
     assert (await store.leases.orders("w2")).cancels == (foreign.id,)
     await lab.finish(wanted, JobState.CANCELLED)

@@ -25,7 +25,7 @@ async def test_a_worker_is_seen_as_it_registered(lab: Lab, store: Store, clock: 
 async def test_a_renewal_extends_the_lease_from_now(lab: Lab, store: Store, clock: SteeredClock) -> None:
     await lab.worker()
     clock.advance(LEASE - SECOND)
-    assert await store.leases.renew("w1", LEASE, 3) == Renewal()
+    assert await store.leases.renew("w1", LEASE) == Renewal()
     [view] = await store.queries.workers()
     assert view.seen_at == START + LEASE - SECOND
     assert view.lease_until == START + 2 * LEASE - SECOND
@@ -52,21 +52,21 @@ async def test_a_lapsed_lease_cannot_be_renewed(lab: Lab, store: Store, clock: S
     await lab.worker()
     clock.advance(LEASE + 1)
     with pytest.raises(LeaseLost):
-        await store.leases.renew("w1", LEASE, 0)
+        await store.leases.renew("w1", LEASE)
     # Not even by asking again.
     with pytest.raises(LeaseLost):
-        await store.leases.renew("w1", LEASE, 0)
+        await store.leases.renew("w1", LEASE)
     [view] = await store.queries.workers()
     assert not view.alive
 
 
 async def test_what_never_was_or_has_left_cannot_be_renewed(lab: Lab, store: Store) -> None:
     with pytest.raises(LeaseLost):
-        await store.leases.renew("nobody", LEASE, 0)
+        await store.leases.renew("nobody", LEASE)
     await lab.worker()
     await store.leases.leave("w1")
     with pytest.raises(LeaseLost):
-        await store.leases.renew("w1", LEASE, 0)
+        await store.leases.renew("w1", LEASE)
 
 
 async def test_orders_do_not_renew(lab: Lab, store: Store, clock: SteeredClock) -> None:
@@ -75,7 +75,7 @@ async def test_orders_do_not_renew(lab: Lab, store: Store, clock: SteeredClock) 
     assert await store.leases.orders("w1") == Renewal()
     clock.advance(2)
     with pytest.raises(LeaseLost):
-        await store.leases.renew("w1", LEASE, 0)
+        await store.leases.renew("w1", LEASE)
 
 
 async def test_leaving_twice_or_unknown_is_no_error(lab: Lab, store: Store) -> None:
@@ -89,9 +89,9 @@ async def test_a_worker_is_asked_to_drain(lab: Lab, store: Store) -> None:
     await lab.worker("w1")
     await lab.worker("w2")
     assert await store.queries.drain("w1")
-    assert (await store.leases.renew("w1", LEASE, 0)).drain
+    assert (await store.leases.renew("w1", LEASE)).drain
     assert (await store.leases.orders("w1")).drain
-    assert not (await store.leases.renew("w2", LEASE, 0)).drain
+    assert not (await store.leases.renew("w2", LEASE)).drain
     draining = {view.info.id: view.draining for view in await store.queries.workers()}
     assert draining == {"w1": True, "w2": False}
     assert await store.queries.drain("w1")  # asked twice, it is told once
@@ -127,7 +127,7 @@ async def test_a_second_connection_speaks_of_the_same_leases(
     claimed = await lab.running()
     await store.jobs.cancel([claimed.id], None)
     clock.advance(LEASE - SECOND)
-    assert (await leases.renew("w1", LEASE, 1)).cancels == (claimed.id,)
+    assert (await leases.renew("w1", LEASE)).cancels == (claimed.id,)
     clock.advance(2 * SECOND)
     assert await lab.rescue() == 0
     await leases.leave("w1")

@@ -189,9 +189,9 @@ async def test_a_clock_that_was_set_back_keeps_no_lost_worker_alive(
     held = await lab.running("w2")
     clock.advance(-DAY)
     await lab.rescue()
-    await store.leases.renew("w2", LEASE, 1)
+    await store.leases.renew("w2", LEASE)
     clock.advance(LEASE - 1)
-    await store.leases.renew("w2", LEASE, 1)
+    await store.leases.renew("w2", LEASE)
     assert await lab.rescue() == 0
     clock.advance(2)
     assert await lab.rescue() == 1

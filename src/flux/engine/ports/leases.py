@@ -33,8 +33,8 @@ class Leases(Protocol):
         """Begin a lease of ``lease`` microseconds under a new id."""
         ...
 
-    async def renew(self, worker_id: str, lease: int, busy: int) -> Renewal:
-        """Extend the lease; ``busy`` is what the worker takes itself to run. Raises ``LeaseLost`` when it is over."""
+    async def renew(self, worker_id: str, lease: int) -> Renewal:
+        """Extend the lease. Raises ``LeaseLost`` when it is over."""
         ...
 
     async def orders(self, worker_id: str) -> Renewal:

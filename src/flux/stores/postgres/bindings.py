@@ -512,8 +512,7 @@ BINDINGS: Final[dict[str, Binding]] = {
         {},
     ),
     "renew": Binding(
-        {"now": int, "lease": int, "busy": int, "namespace": str, "id": str},
-        {"drain": bool, "cancels": list[UUID]},
+        {"now": int, "lease": int, "namespace": str, "id": str}, {"drain": bool, "cancels": list[UUID]}
     ),
     "orders": Binding({"now": int, "namespace": str, "id": str}, {"drain": bool, "cancels": list[UUID]}),
     "leave": Binding({"now": int, "namespace": str, "id": str}, {}),

@@ -43,7 +43,7 @@ class PostgresLeases:
         self._ready()
         await self._database.calm(work)
 
-    async def renew(self, worker_id: str, lease: int, busy: int) -> Renewal:
+    async def renew(self, worker_id: str, lease: int) -> Renewal:
         """See the port."""
         self._ready()
         rows = await self._database.statement(
@@ -52,7 +52,6 @@ class PostgresLeases:
             now=self._database.now(),
             id=worker_id,
             lease=lease,
-            busy=busy,
         )
         return self._renewal(worker_id, rows)
 

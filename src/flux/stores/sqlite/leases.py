@@ -52,12 +52,12 @@ class SqliteLeases:
         await self._ready()
         await self._database.write(work)
 
-    async def renew(self, worker_id: str, lease: int, busy: int) -> Renewal:
+    async def renew(self, worker_id: str, lease: int) -> Renewal:
         """See the port."""
 
         def work(connection: sqlite3.Connection) -> Renewal:
             now = self._database.now()
-            connection.execute(SQL["renew"], (self._namespace, worker_id, now, lease, busy))
+            connection.execute(SQL["renew"], (self._namespace, worker_id, now, lease))
             return self._orders(connection, worker_id, now)
 
         await self._ready()

@@ -13,7 +13,7 @@ ON CONFLICT (namespace, id) DO UPDATE SET seen_at = excluded.seen_at, lease_unti
 -- One row while the lease holds: whether to drain, and the jobs whose cancel is wanted.
 -- name: renew
 WITH clock AS MATERIALIZED (SELECT coalesce(@now::bigint, flux.clock()) AS now)
-UPDATE flux.workers w SET lease_until = c.now + @lease::bigint, seen_at = c.now, busy = @busy
+UPDATE flux.workers w SET lease_until = c.now + @lease::bigint, seen_at = c.now
   FROM clock c
  WHERE w.namespace = @namespace AND w.id = @id AND w.lease_until > c.now
 RETURNING w.drain, ARRAY(SELECT l.id FROM flux.live l
@@ -31,7 +31,7 @@ SELECT w.drain, ARRAY(SELECT l.id FROM flux.live l
 -- name: leave
 WITH clock AS MATERIALIZED (SELECT coalesce(@now::bigint, flux.clock()) AS now),
 gone AS (
-    UPDATE flux.workers w SET lease_until = c.now, seen_at = c.now, busy = 0
+    UPDATE flux.workers w SET lease_until = c.now, seen_at = c.now
       FROM clock c
      WHERE w.namespace = @namespace AND w.id = @id AND w.lease_until > c.now
     RETURNING c.now

@@ -6,11 +6,11 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10)
 ON CONFLICT (namespace, id) DO UPDATE SET seen_at = excluded.seen_at, lease_until = excluded.lease_until;
 
 -- name: renew
-UPDATE workers SET lease_until = ?3 + ?4, seen_at = ?3, busy = ?5
+UPDATE workers SET lease_until = ?3 + ?4, seen_at = ?3
  WHERE namespace = ?1 AND id = ?2 AND lease_until > ?3;
 
 -- name: leave
-UPDATE workers SET lease_until = min(lease_until, ?3), seen_at = ?3, busy = 0
+UPDATE workers SET lease_until = min(lease_until, ?3), seen_at = ?3
  WHERE namespace = ?1 AND id = ?2 AND lease_until > ?3;
 
 -- One row while the lease holds: whether to drain, and the jobs whose cancel is wanted.

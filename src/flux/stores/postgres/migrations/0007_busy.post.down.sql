@@ -1,0 +1,1 @@
+ALTER TABLE flux.workers ADD COLUMN busy integer NOT NULL DEFAULT 0;
