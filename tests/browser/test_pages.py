@@ -95,6 +95,22 @@ def test_the_overview_names_what_is_wrong(site: LiveSite, open_page: OpenPage) -
     expect(page.locator(".alarm")).to_contain_text("nobody.knows")
 
 
+def test_workers_say_what_they_run(site: LiveSite, open_page: OpenPage) -> None:
+    job = site.put("slow")
+    site.until(job.id, JobState.RUNNING)
+    page = open_page(site.url + "/workers")
+    expect(page.locator(f".runs a[href$='/jobs/{job.id}']")).to_have_text("slow")
+    others = [site.put("slow") for _ in range(3)]
+    for other in others:
+        site.until(other.id, JobState.RUNNING)
+    page.reload()
+    expect(page.locator(".runs .run")).to_have_count(3)
+    page.locator(".runs").get_by_text("and 1 more").click()
+    expect(page.locator("tr[data-row]")).to_have_count(4)
+    for one in (job, *others):
+        site.do(site.engine.jobs.cancel(one.id))
+
+
 def test_ids_and_bad_addresses_are_answered_in_words(site: LiveSite, open_page: OpenPage, full: str) -> None:
     page = open_page(f"{site.url}/jobs?q={full}")
     assert page.url == f"{site.url}/jobs/{full}"

@@ -110,11 +110,12 @@ WORKER_VIEW: dict[str, Any] = {
     "queues": "*",
     "types": ["email", "report"],
     "slots": 10,
-    "busy": 4,
+    "busy": 1,
     "state": "active",
     "started_at": AT,
     "seen_at": AT,
     "lease_until": AT,
+    "running": [{"id": ID, "type": "email", "queue": "email", "attempt": 1, "started_at": AT}],
 }
 
 SCHEDULE_IN: dict[str, Any] = {

@@ -31,8 +31,8 @@ class JobOut(msgspec.Struct):
 
     ``schedule`` (a name), ``cron`` and ``timezone`` are of the schedule that made the job, as it was then. A ``delay``
     has become ``run_at``, and ``expires_in`` has become ``expires_at``. ``cancel_requested``: it runs and was asked to
-    stop; false once it has ended, however that was. ``heartbeat_at``: when the handler of its last attempt was last heard
-    to get on, to the second (a heartbeat, progress or a checkpoint); null when it said none.
+    stop; false once it has ended, however that was. ``heartbeat_at``: when the handler of its last attempt was last
+    heard to get on, to the second (a heartbeat, progress or a checkpoint); null when it said none.
     """
 
     id: str

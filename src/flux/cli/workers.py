@@ -12,9 +12,10 @@ from flux.cli.failures import CommandError, ExitCode
 from flux.cli.job_enqueue import parse_wait
 from flux.cli.options import Json
 from flux.cli.session import ask
-from flux.cli.terminal import print_json, print_table, shorten, show_age
+from flux.cli.terminal import print_json, print_table, say, shorten, show_age
 from flux.engine.engine import Engine
 from flux.engine.ports import WorkerView
+from flux.engine.workers import MOST_RUNNING
 
 app = typer.Typer(help="Look at workers, ask one to leave.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -28,10 +29,10 @@ def list_workers(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the workers that are alive."""
+    """List the workers that are alive, and the jobs that they run."""
 
     async def work(engine: Engine) -> tuple[list[WorkerView], int]:
-        return await engine.workers.list(), await engine.store.now()
+        return await engine.workers.list(MOST_RUNNING), await engine.store.now()
 
     workers, now = ask(work)
     workers = [worker for worker in workers if worker.alive or everyone]
@@ -53,6 +54,31 @@ def list_workers(
     print_table(
         ("worker", "process", "state", "busy", "queues", "started", "types"), rows, "no worker is alive"
     )
+    _print_running(workers, now)
+
+
+def _print_running(workers: list[WorkerView], now: int) -> None:
+    """The jobs that run, those that started first above."""
+    running = [(job, worker) for worker in workers for job in worker.running]
+    if not running:
+        return
+    running.sort(key=lambda one: (one[0].started_at, one[0].id))
+    rows = [
+        (
+            job.id,
+            job.type,
+            job.queue,
+            str(job.attempt),
+            show_age(job.started_at, now),
+            f"{worker.info.host}/{worker.info.pid}",
+        )
+        for job, worker in running[:MOST_RUNNING]
+    ]
+    print()
+    print_table(("running job", "type", "queue", "attempt", "started", "process"), rows, "")
+    more = max(sum(worker.busy for worker in workers) - len(rows), 0)
+    if more:
+        say(f"and {more:,} more; flux job list --state running shows all")
 
 
 @app.command()

@@ -18,6 +18,11 @@ async def worker_views(site: Site) -> list[WorkerView]:
     return (await site.shared.get("workers", site.engine.workers.list)).value
 
 
+async def working_views(site: Site, jobs: int) -> list[WorkerView]:
+    """The same with up to so many of the jobs that each of them runs."""
+    return (await site.shared.get("working", lambda: site.engine.workers.list(jobs))).value
+
+
 async def unserved_types(site: Site) -> list[tuple[str, str, int]]:
     """(type, queue, available since) of waiting jobs whose type no live worker knows."""
     return (await site.shared.get("unserved", site.engine.store.duties.waiting_types)).value

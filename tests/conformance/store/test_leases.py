@@ -7,7 +7,7 @@ import pytest
 from flux.domain.duration import MINUTE, SECOND
 from flux.domain.errors import LeaseLost
 from flux.domain.job import JobState
-from flux.engine.ports import Renewal, Store
+from flux.engine.ports import Renewal, RunningJob, Store
 from tests.conformance.store.lab import LEASE, START, Lab, SteeredClock
 
 
@@ -46,6 +46,33 @@ async def test_what_runs_under_a_worker_is_counted_as_it_is_read(lab: Lab, store
     await store.jobs.cancel([third.id], None)  # which runs on until its worker has heard of it
     counts = {view.info.id: view.busy for view in await store.queries.workers()}
     assert counts == {"w1": 0, "w2": 1}
+
+
+async def test_what_runs_under_each_worker_is_told_from_the_longest_on(
+    lab: Lab, store: Store, clock: SteeredClock
+) -> None:
+    await lab.worker("w1")
+    await lab.worker("w2")
+    created_first = await lab.add()
+    first = await lab.running("w1", type="report", queue="mail")
+    clock.advance(SECOND)
+    other = await lab.running("w2")
+    [second] = await lab.claim("w1", hints=(created_first,))
+    await lab.add()
+
+    async def told(most: int) -> dict[str, list[str]]:
+        return {view.info.id: [job.id for job in view.running] for view in await store.queries.workers(most)}
+
+    assert {view.info.id: view.running for view in await store.queries.workers()} == {"w1": (), "w2": ()}
+    assert await told(10) == {"w1": [first.id, second.id], "w2": [other.id]}
+    views = {view.info.id: view for view in await store.queries.workers(1)}
+    assert views["w1"].running == (RunningJob(first.id, "report", "mail", 1, START),)
+    assert views["w1"].busy == 2
+    await lab.finish(first, JobState.RETRYING)
+    assert await told(10) == {"w1": [second.id], "w2": [other.id]}
+    # It still runs under a worker that is gone, until it is rescued.
+    await store.leases.leave("w1")
+    assert await told(10) == {"w1": [second.id], "w2": [other.id]}
 
 
 async def test_a_lapsed_lease_cannot_be_renewed(lab: Lab, store: Store, clock: SteeredClock) -> None:

@@ -107,6 +107,11 @@ async def test_what_is_busy_is_said_at_once(rest: Rest) -> None:
         (waiting,) = [job["waiting_for"] for job in jobs if job["state"] == "available"]
         (worker,) = (await rest.client.get("/api/v1/workers")).json()["workers"]
         assert (worker["busy"], worker["slots"]) == (10, 10)
+        running = {job["id"]: job for job in jobs if job["state"] == "running"}
+        same = ("id", "type", "queue", "attempt", "started_at")
+        assert {job["id"]: job for job in worker["running"]} == {
+            id: {name: job[name] for name in same} for id, job in running.items()
+        }
         assert (waiting["kind"], waiting["busy"]) == ("slot", 10)
         assert "all 10 slots are busy" in waiting["text"]
         assert (await slots("busy"), await slots("free")) == (10, 0)
@@ -114,7 +119,7 @@ async def test_what_is_busy_is_said_at_once(rest: Rest) -> None:
         for job in jobs:
             await rest.final(job["id"])
         (worker,) = (await rest.client.get("/api/v1/workers")).json()["workers"]
-        assert worker["busy"] == 0
+        assert (worker["busy"], worker["running"]) == (0, [])
 
 
 async def test_numbers(rest: Rest) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.integration.cli.conftest import Flux
+from tests.integration.cli.conftest import Flux, Start, eventually
 
 
 def test_a_queue_is_paused_resumed_and_bounded(flux: Flux) -> None:
@@ -40,6 +40,24 @@ def test_a_schedule_lives_and_dies(flux: Flux) -> None:
     wrong = flux("schedule", "create", "bad", "echo", "--cron", "every day")
     assert wrong.code == 2
     assert "cron" in wrong.err
+
+
+def test_workers_are_listed_with_what_they_run(flux: Flux, start: Start) -> None:
+    flux("migrate", "up")
+    start("worker", "--concurrency", "2").wait_for("takes jobs")
+    assert "RUNNING JOB" not in flux("worker", "list").out
+    ids = [flux("job", "enqueue", "sleep", "seconds=600", "--quiet").out.strip() for _ in range(3)]
+
+    def worker() -> Any:
+        [one] = flux("worker", "list", "--json").json["workers"]  # type: ignore[misc]
+        return one
+
+    eventually(lambda: worker()["busy"] == 2)
+    assert {job["id"] for job in worker()["running"]} < set(ids)
+    told = flux("worker", "list").out
+    _, _, below = told.partition("RUNNING JOB")
+    assert {id for id in ids if id in below} == {job["id"] for job in worker()["running"]}
+    assert below.count("  sleep  default  1  ") == 2
 
 
 def test_the_schema_goes_up_and_down(flux: Flux, home: Path) -> None:
@@ -93,7 +111,7 @@ def test_doctor_says_what_is_wrong(flux: Flux, home: Path) -> None:
     assert "in queue mail, and no worker is alive" in idle.out, "though no scheduler has sampled anything"
     flux("queue", "pause", "mail")
     assert flux("doctor").code == 0, "jobs of a paused queue are meant to wait"
-    flux("migrate", "down", "--yes")
+    flux("migrate", "down", "--to", "1", "--yes")
     old = flux("doctor")
     assert old.code == 1
     assert "flux migrate up" in old.out

@@ -23,6 +23,7 @@ from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.inserting import plain_values
 from flux.stores.postgres.leases import SQL as LEASES
 from flux.stores.postgres.listing import in_documents
+from flux.stores.postgres.rows import SQL as READS
 from flux.stores.postgres.searching import lanes_sql, look_at_lanes_sql, look_sql, pool_count_sql, pool_sql
 from flux.stores.postgres.sql import Statement
 from flux.stores.postgres.store import PostgresStore
@@ -135,6 +136,7 @@ async def test_hot_statements_go_by_one_index_each(connection: Any, size: int) -
     await assert_by_index(connection, FINISH["wait_again"], now | waits | {"ids": running}, "live_pkey")
     await assert_by_index(connection, CLAIM["held"], now | {"worker_id": "w"}, "live_running")
     await assert_by_index(connection, CLAIM["all_lanes"], now, "live_available")
+    await assert_by_index(connection, READS["workers"], now | {"running": 100, "limit": 10}, "live_running")
 
     jobs = [NewJob(id=id, type="mail") for id in hints]
     await assert_by_index(connection, INSERT["insert_plain"], now | plain_values(jobs) | {"unseen": []})

@@ -11,13 +11,26 @@ from flux.api.http import Answer, Call
 from flux.api.operations import BASE, Operation, Reply
 from flux.api.views import instant
 from flux.engine.ports import WorkerView
+from flux.engine.workers import MOST_RUNNING
 
 if TYPE_CHECKING:
     from flux.api.app import Api
 
 
+class RunningJobOut(msgspec.Struct):
+    """A job that runs now, since ``started_at``."""
+
+    id: str
+    type: str
+    queue: str
+    attempt: int
+    started_at: str | None
+
+
 class WorkerOut(msgspec.Struct):
-    """A worker. ``state``: active, draining, or gone (its lease has ended)."""
+    """A worker. ``state``: active, draining, or gone (its lease has ended). ``busy`` is how many jobs it runs, and
+    ``running`` are those that started first, up to 100; ``GET /jobs`` with ``worker_id`` and ``state=running`` has all.
+    """
 
     id: str
     host: str
@@ -31,6 +44,7 @@ class WorkerOut(msgspec.Struct):
     started_at: str | None
     seen_at: str | None
     lease_until: str | None
+    running: list[RunningJobOut]
 
 
 class WorkerList(msgspec.Struct):
@@ -47,7 +61,8 @@ class WorkersResource:
 
     async def list(self, call: Call) -> Answer:
         """``GET /workers``."""
-        return Answer.json(WorkerList([worker_out(worker) for worker in await self._workers.list()]))
+        workers = await self._workers.list(MOST_RUNNING)
+        return Answer.json(WorkerList([worker_out(worker) for worker in workers]))
 
     async def drain(self, call: Call) -> Answer:
         """``POST /workers/{id}/drain``."""
@@ -71,6 +86,10 @@ def worker_out(worker: WorkerView) -> WorkerOut:
         started_at=instant(worker.started_at),
         seen_at=instant(worker.seen_at),
         lease_until=instant(worker.lease_until),
+        running=[
+            RunningJobOut(job.id, job.type, job.queue, job.attempt, instant(job.started_at))
+            for job in worker.running
+        ],
     )
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import Counter
 
 from flux.dashboard.http import Query, Request
-from flux.dashboard.reads import unserved_types, worker_views
+from flux.dashboard.reads import unserved_types, working_views
 from flux.dashboard.site import Ask, Done, Site, View
 
 PAGE = 100
 MOST_CELLS = 64
 """Slots drawn one by one; a worker with more shows a bar."""
 
+MOST_JOBS = 3
+"""Running jobs told of one worker: those that started first."""
+
 
 async def page(site: Site, ask: Ask) -> View:
     """The workers, those alive first. ``from`` is how many to leave out: they come in one bounded answer."""
-    workers = sorted(await worker_views(site), key=lambda one: (not one.alive, -one.started_at))
+    workers = sorted(await working_views(site, MOST_JOBS), key=lambda one: (not one.alive, -one.started_at))
     raw = ask.query.get("from", "0")
     skip = min(int(raw), len(workers)) if raw.isdecimal() and len(raw) < 7 else 0
     alive = [worker for worker in workers if worker.alive]

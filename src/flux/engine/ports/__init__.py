@@ -13,7 +13,7 @@ from flux.engine.ports.duties import DueOccurrence, Duties, OccurrencePlan, Prom
 from flux.engine.ports.jobs import Change, Changed, Demand, Held, Here, Jobs, Note
 from flux.engine.ports.lanes import Lane, Lanes, News
 from flux.engine.ports.leases import Leases, Renewal, WorkerInfo
-from flux.engine.ports.queries import Event, JobFilter, JobPage, Queries, RollupRow, WorkerView
+from flux.engine.ports.queries import Event, JobFilter, JobPage, Queries, RollupRow, RunningJob, WorkerView
 from flux.engine.ports.queues import Queues, QueueSettings, QueueView
 from flux.engine.ports.schedules import PARKED, Schedule, Schedules
 from flux.engine.ports.store import Store, StoreHealth
@@ -52,6 +52,7 @@ __all__ = [
     "Rescued",
     "Retention",
     "RollupRow",
+    "RunningJob",
     "Schedule",
     "Schedules",
     "Store",

@@ -37,8 +37,19 @@ class JobPage(msgspec.Struct):
     searched_until: int | None = None
 
 
+class RunningJob(msgspec.Struct, frozen=True, array_like=True):
+    """A job that runs, in a few words."""
+
+    id: str
+    type: str
+    queue: str
+    attempt: int
+    started_at: int
+
+
 class WorkerView(msgspec.Struct, kw_only=True):
-    """A worker as people see it. ``busy``: how many jobs run under it, counted as it was read."""
+    """A worker as people see it. ``busy``: how many jobs run under it, counted as it was read; ``running``: some of
+    them, those that started first."""
 
     info: WorkerInfo
     started_at: int
@@ -47,6 +58,7 @@ class WorkerView(msgspec.Struct, kw_only=True):
     busy: int
     draining: bool
     alive: bool
+    running: tuple[RunningJob, ...] = ()
 
 
 class RollupRow(msgspec.Struct, frozen=True):
@@ -96,8 +108,8 @@ class Queries(Protocol):
         """(sequence, attempt, line) after the sequence number ``after``, oldest first."""
         ...
 
-    async def workers(self) -> list[WorkerView]:
-        """Workers that live or were seen within the last hour, newest first."""
+    async def workers(self, running: int = 0) -> list[WorkerView]:
+        """Workers that live or were seen within the last hour, newest first; with up to ``running`` jobs of each."""
         ...
 
     async def drain(self, worker_id: str) -> bool:

@@ -602,7 +602,7 @@ BINDINGS: Final[dict[str, Binding]] = {
         {"queue": str, "namespace": str, "state": str, "limit": int}, {"looked_at": int, "count": int}
     ),
     "workers": Binding(
-        {"namespace": str, "now": int, "limit": int},
+        {"namespace": str, "running": int, "now": int, "limit": int},
         {
             "id": str,
             "host": str,
@@ -616,6 +616,7 @@ BINDINGS: Final[dict[str, Binding]] = {
             "lease_until": int,
             "drain": bool,
             "busy": int,
+            "running": str,
             "now": int,
         },
     ),

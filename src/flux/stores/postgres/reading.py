@@ -7,8 +7,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Final, TypeAlias, TypeVar
 
+import msgspec
+
 from flux.domain.job import Attempt, Job, JobState, LogLine
-from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, WorkerInfo, WorkerView
+from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, RunningJob, WorkerInfo, WorkerView
 from flux.stores.listing import plan_listing
 from flux.stores.pages import LAST, read_cursor, read_event_id, time_or_none, write_cursor
 from flux.stores.postgres.clock import clock
@@ -27,6 +29,8 @@ List: TypeAlias = list[T]  # inside the class the name is taken by the verb
 _FULL_CHUNK: Final = 25
 _FULL_BYTES: Final = 16 << 20
 """A page with payloads and results ends early once it is this large."""
+
+_running: Final = msgspec.json.Decoder(tuple[RunningJob, ...])
 
 _MOST_WORKERS: Final = 10_000
 _FOREVER: Final = (1 << 63) - 1
@@ -126,10 +130,14 @@ class PostgresQueries:
 
     # --- workers -----------------------------------------------------------------------------------------------
 
-    async def workers(self) -> List[WorkerView]:
-        """Workers that live or were seen within the last hour, newest first."""
+    async def workers(self, running: int = 0) -> List[WorkerView]:
+        """Workers that live or were seen within the last hour, newest first; with up to ``running`` jobs of each."""
         rows = await self._database.statement(
-            SQL["workers"], namespace=self._namespace, now=self._database.now(), limit=_MOST_WORKERS
+            SQL["workers"],
+            namespace=self._namespace,
+            now=self._database.now(),
+            limit=_MOST_WORKERS,
+            running=running,
         )
         return [_worker(row) for row in rows]
 
@@ -229,4 +237,5 @@ def _worker(row: Record) -> WorkerView:
         busy=row["busy"],
         draining=row["drain"],
         alive=row["lease_until"] > row["now"],
+        running=() if row["running"] is None else _running.decode(row["running"]),
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from flux.domain.duration import HOUR
 from flux.domain.job import Attempt, Job, JobState, LogLine
-from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, WorkerInfo, WorkerView
+from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, RunningJob, WorkerInfo, WorkerView
 from flux.stores.listing import plan_listing
 from flux.stores.pages import LAST, read_cursor, read_event_id, time_or_none, write_cursor
 from flux.stores.sqlite.database import Database
@@ -118,10 +118,16 @@ class SqliteQueries:
 
     # --- workers -----------------------------------------------------------------------------------------------
 
-    async def workers(self) -> List[WorkerView]:
-        """Workers that live or were seen within the last hour, newest first."""
+    async def workers(self, running: int = 0) -> List[WorkerView]:
+        """Workers that live or were seen within the last hour, newest first; with up to ``running`` jobs of each."""
         now = self._database.now()
-        parameters = {"namespace": self._namespace, "since": now - HOUR, "now": now, "most": _MOST_WORKERS}
+        parameters = {
+            "namespace": self._namespace,
+            "since": now - HOUR,
+            "now": now,
+            "most": _MOST_WORKERS,
+            "running": running,
+        }
         text = await self._database.read(lambda connection: _fetch(connection, _WORKERS, parameters))
         return [_worker(row, now) for row in msgspec.json.decode(text, type=List[_WorkerRow])]
 
@@ -191,6 +197,7 @@ class _WorkerRow(msgspec.Struct, array_like=True):
     seen_at: int
     lease_until: int
     drain: int
+    running: tuple[RunningJob, ...]
 
 
 class _EventRow(msgspec.Struct, array_like=True):
@@ -218,6 +225,7 @@ def _worker(row: _WorkerRow, now: int) -> WorkerView:
         busy=row.busy,
         draining=bool(row.drain),
         alive=row.lease_until > now,
+        running=row.running,
     )
 
 
@@ -262,7 +270,11 @@ _WORKERS = """SELECT json_group_array(json_array(
     id, host, pid, version, queues, types, slots,
     (SELECT count(*) FROM live INDEXED BY live_running
       WHERE namespace = :namespace AND worker_id = w.id AND state = 'running'),
-    started_at, seen_at, lease_until, drain)) FROM (
+    started_at, seen_at, lease_until, drain, json((
+        SELECT json_group_array(json_array(id, type, queue, attempt, started_at)) FROM (
+            SELECT * FROM live INDEXED BY live_running
+             WHERE namespace = :namespace AND worker_id = w.id AND state = 'running'
+             ORDER BY started_at, id LIMIT :running))))) FROM (
     SELECT * FROM workers WHERE namespace = :namespace AND (lease_until > :now OR seen_at > :since)
     ORDER BY started_at DESC, id DESC LIMIT :most) AS w"""
 

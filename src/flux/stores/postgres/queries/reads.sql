@@ -40,6 +40,10 @@ SELECT count(*) AS looked_at, count(*) FILTER (WHERE @queue::text IS NULL OR que
 SELECT w.id, w.host, w.pid, w.version, w.queues, w.types, w.slots, w.started_at, w.seen_at, w.lease_until, w.drain,
        (SELECT count(*) FROM flux.live l
          WHERE l.namespace = @namespace AND l.state = 'running' AND l.worker_id = w.id) AS busy,
+       (SELECT json_agg(json_build_array(r.id, r.type, r.queue, r.attempt, r.started_at) ORDER BY r.started_at, r.id)::text
+          FROM (SELECT l.id, l.type, l.queue, l.attempt, l.started_at FROM flux.live l
+                 WHERE l.namespace = @namespace AND l.state = 'running' AND l.worker_id = w.id
+                 ORDER BY l.started_at, l.id LIMIT @running) r) AS running,
        coalesce(@now::bigint, flux.clock()) AS now
   FROM flux.workers w
  WHERE w.namespace = @namespace
