@@ -1,5 +1,7 @@
--- Statements of a claim. Two habits keep the planner on the one right index, whatever it thinks of the table's size:
--- "id = ANY (ARRAY(SELECT …))" goes by primary key (a join may be hashed, with a walk through the whole table), and a lane
+-- Statements of a claim. What was locked is marked by its place (ctid), which cannot change meanwhile, without looking for
+-- it once more; a row that changed between the statement's start and its lock is left to the next claim. Two habits keep the
+-- planner on the one right index, whatever it thinks of the table's size: "= ANY (ARRAY(SELECT …))" goes by place or by
+-- primary key (a join may be hashed, with a walk through the whole table), and a lane
 -- is written as its two bounds, in its index's order (with equalities the order of ids would be had from the primary key,
 -- past every job that is claimed already). Each is one round trip: it checks the lease, chooses, locks, marks and tells. The worker's row is
 -- locked only when there is something to claim: a lock is a write, and an idle worker must write nothing.
@@ -42,8 +44,8 @@ WITH RECURSIVE clock AS MATERIALIZED (
        AND NOT EXISTS (SELECT 1 FROM flux.queues q WHERE q.namespace = @namespace AND q.name = k.queue AND q.paused)
      GROUP BY k.priority ORDER BY k.priority * @sign::integer
 ), chosen AS MATERIALIZED (
-    SELECT level.id, level.size FROM levels v CROSS JOIN LATERAL (
-        SELECT job.id, job.size FROM (
+    SELECT level.id, level.place, level.size FROM levels v CROSS JOIN LATERAL (
+        SELECT job.id, job.place, job.size FROM (
             SELECT v.queues[1] AS queue, v.types[1] AS type, @slots::bigint AS most WHERE v.lanes = 1
             UNION ALL
             SELECT h.queue, h.type, count(*) FROM (
@@ -57,7 +59,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
                  WHERE v.lanes > 1 ORDER BY o.id LIMIT @slots) h
              GROUP BY h.queue, h.type
         ) lane CROSS JOIN LATERAL (
-            SELECT l.id, octet_length(l.payload) AS size FROM flux.live l
+            SELECT l.id, l.ctid AS place, octet_length(l.payload) AS size FROM flux.live l
              WHERE l.namespace = @namespace AND l.state = 'available'
                AND (l.queue, l.priority, l.type) >= (lane.queue, v.priority, lane.type)
                AND (l.queue, l.priority, l.type) <= (lane.queue, v.priority, lane.type)
@@ -66,7 +68,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
          ORDER BY job.id
     ) level LIMIT @slots
 ), taken AS MATERIALIZED (
-    SELECT b.id FROM (SELECT c.id, c.size, sum(c.size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM chosen c) b
+    SELECT b.place FROM (SELECT c.place, c.size, sum(c.size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM chosen c) b
      WHERE b.total <= @most_bytes::bigint OR b.total = b.size
 ), lease AS MATERIALIZED (
     SELECT w.id FROM flux.workers w
@@ -74,7 +76,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
 ), claimed AS (
     UPDATE flux.live l SET state = 'running', attempt = l.attempt + 1, worker_id = @worker_id, claim_id = @claim_id,
                            started_at = (SELECT now FROM clock), deadline = (SELECT now FROM clock) + l.timeout
-     WHERE l.namespace = @namespace AND l.id = ANY (ARRAY(SELECT id FROM taken)) AND l.state || '' = 'available'
+     WHERE l.namespace = @namespace AND l.ctid = ANY (ARRAY(SELECT place FROM taken)) AND l.state || '' = 'available'
        AND EXISTS (SELECT 1 FROM lease)
     RETURNING l.id, l.type, l.queue, l.priority, l.payload, l.attempt, l.attempt_limit, l.timeout, l.options, l.created_at,
               l.run_at, l.started_at, l.schedule_id, l.workflow_id
@@ -136,8 +138,8 @@ WITH RECURSIVE clock AS MATERIALIZED (
          WHERE h.place <= h.room ORDER BY h.priority * @sign::integer, h.id LIMIT @slots) f
      GROUP BY f.queue, f.priority, f.type
 ), chosen AS MATERIALIZED (
-    SELECT job.id, job.size FROM shares k CROSS JOIN LATERAL (
-        SELECT l.id, octet_length(l.payload) AS size FROM flux.live l
+    SELECT job.id, job.place, job.size FROM shares k CROSS JOIN LATERAL (
+        SELECT l.id, l.ctid AS place, octet_length(l.payload) AS size FROM flux.live l
          WHERE l.namespace = @namespace AND l.state = 'available'
            AND (l.queue, l.priority, l.type) >= (k.queue, k.priority, k.type)
            AND (l.queue, l.priority, l.type) <= (k.queue, k.priority, k.type)
@@ -145,7 +147,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
          ORDER BY l.queue, l.priority, l.type, l.id LIMIT k.most FOR UPDATE SKIP LOCKED) job
      ORDER BY k.priority * @sign::integer, job.id
 ), taken AS MATERIALIZED (
-    SELECT b.id FROM (SELECT c.id, c.size, sum(c.size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM chosen c) b
+    SELECT b.place FROM (SELECT c.place, c.size, sum(c.size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM chosen c) b
      WHERE b.total <= @most_bytes::bigint OR b.total = b.size
 ), lease AS MATERIALIZED (
     SELECT w.id FROM flux.workers w
@@ -153,7 +155,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
 ), claimed AS (
     UPDATE flux.live l SET state = 'running', attempt = l.attempt + 1, worker_id = @worker_id, claim_id = @claim_id,
                            started_at = (SELECT now FROM clock), deadline = (SELECT now FROM clock) + l.timeout
-     WHERE l.namespace = @namespace AND l.id = ANY (ARRAY(SELECT id FROM taken)) AND l.state || '' = 'available'
+     WHERE l.namespace = @namespace AND l.ctid = ANY (ARRAY(SELECT place FROM taken)) AND l.state || '' = 'available'
        AND EXISTS (SELECT 1 FROM lease)
     RETURNING l.id, l.type, l.queue, l.priority, l.payload, l.attempt, l.attempt_limit, l.timeout, l.options, l.created_at,
               l.run_at, l.started_at, l.schedule_id, l.workflow_id
@@ -188,12 +190,12 @@ WITH clock AS MATERIALIZED (
      WHERE f.room IS NULL OR f.place <= f.room
      ORDER BY f.priority * @sign::integer, f.id LIMIT @slots
 ), chosen AS MATERIALIZED (
-    SELECT l.id, octet_length(l.payload) AS size
+    SELECT l.id, l.ctid AS place, octet_length(l.payload) AS size
       FROM flux.live l
      WHERE l.namespace = @namespace AND l.id = ANY (ARRAY(SELECT id FROM fitting)) AND l.state || '' = 'available'
      ORDER BY l.id FOR UPDATE SKIP LOCKED
 ), taken AS MATERIALIZED (
-    SELECT b.id FROM (SELECT c.id, c.size, sum(c.size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM chosen c) b
+    SELECT b.place FROM (SELECT c.place, c.size, sum(c.size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM chosen c) b
      WHERE b.total <= @most_bytes::bigint OR b.total = b.size
 ), lease AS MATERIALIZED (
     SELECT w.id FROM flux.workers w
@@ -201,7 +203,7 @@ WITH clock AS MATERIALIZED (
 ), claimed AS (
     UPDATE flux.live l SET state = 'running', attempt = l.attempt + 1, worker_id = @worker_id, claim_id = @claim_id,
                            started_at = (SELECT now FROM clock), deadline = (SELECT now FROM clock) + l.timeout
-     WHERE l.namespace = @namespace AND l.id = ANY (ARRAY(SELECT id FROM taken)) AND l.state || '' = 'available'
+     WHERE l.namespace = @namespace AND l.ctid = ANY (ARRAY(SELECT place FROM taken)) AND l.state || '' = 'available'
        AND EXISTS (SELECT 1 FROM lease)
     RETURNING l.id, l.type, l.queue, l.priority, l.payload, l.attempt, l.attempt_limit, l.timeout, l.options, l.created_at,
               l.run_at, l.started_at, l.schedule_id, l.workflow_id
