@@ -192,7 +192,8 @@ def build_store(settings: Settings, *, migrate: bool = True) -> Store:
         pooler=settings.database_pooler == "transaction",
         lossy=settings.allow_lossy_commit,
     )
-    return PostgresStore(place, namespace=settings.namespace, migrate=migrate)
+    hinted = (settings.broker_url or settings.redis_url) is not None
+    return PostgresStore(place, namespace=settings.namespace, migrate=migrate, hinted=hinted)
 
 
 def is_postgres(url: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from flux.engine.ports import Changes, Demand, Hint, Offer
+from flux.engine.ports import Changes, Demand, Hint, Offer, Topic
 
 _LOOK = Offer(ids=None)
 _NEVER = -1
@@ -51,9 +51,9 @@ class StoreBroker:
         worker = demand.worker_id
         looked = self._looked.get(worker, _NEVER)
         # Taken before the look: what changes during it is a reason for another one.
-        version = self._changes.version()
+        version = self._changes.version(Topic.AVAILABLE)
         if version <= looked:
-            version = await self._changes.wait(looked, timeout)
+            version = await self._changes.wait(looked, timeout, Topic.AVAILABLE)
             if version <= looked:
                 # Wake-ups are a help and no promise: after a long silence the next call looks anyway.
                 self.look_again(worker)

@@ -9,7 +9,7 @@ from random import Random
 from flux.domain.ids import IdSource
 from flux.engine.loops import Patience
 from flux.engine.occurrences import plan_occurrence
-from flux.engine.ports import Broker, Clock, DueOccurrence, OccurrencePlan, Store
+from flux.engine.ports import Broker, Clock, DueOccurrence, OccurrencePlan, Store, Topic
 
 logger = logging.getLogger("flux.promoter")
 
@@ -34,11 +34,11 @@ class Promoter:
         patience = Patience(logger, "promotion")
         changes = self._store.changes
         while True:
-            seen = changes.version()
+            seen = changes.version(Topic.DUE)
             pause = await patience.attempt(lambda: self._pass(epoch))
             if pause > CLOSEST:
                 await asyncio.sleep(CLOSEST)
-                await changes.wait(seen, pause - CLOSEST)
+                await changes.wait(seen, pause - CLOSEST, Topic.DUE)
             else:
                 await asyncio.sleep(pause)
 

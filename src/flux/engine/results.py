@@ -7,7 +7,7 @@ import asyncio
 from flux.domain.errors import FluxError
 from flux.domain.job import FINAL
 from flux.engine.capture import shared_task
-from flux.engine.ports import Store
+from flux.engine.ports import Store, Topic
 
 LONGEST_SLEEP = 1.0
 """Seconds between two looks when no change was announced."""
@@ -50,7 +50,7 @@ class Results:
                 future.cancel()
 
     async def _look(self) -> None:
-        seen = self._store.changes.version()
+        seen = self._store.changes.version(Topic.ENDED)
         while self._waiting:
             asked = list(self._waiting)
             try:
@@ -67,4 +67,4 @@ class Results:
             # Let the waiters leave before the next look.
             await asyncio.sleep(0)
             if self._waiting:
-                seen = await self._store.changes.wait(seen, LONGEST_SLEEP)
+                seen = await self._store.changes.wait(seen, LONGEST_SLEEP, Topic.ENDED)

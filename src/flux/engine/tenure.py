@@ -19,7 +19,7 @@ from flux.engine.engine import Engine
 from flux.engine.handler import Handler
 from flux.engine.lease import Keeper, Lease
 from flux.engine.memory import resident
-from flux.engine.ports import Demand, Renewal, WorkerInfo
+from flux.engine.ports import Demand, Renewal, Topic, WorkerInfo
 from flux.engine.threads import Threads
 from flux.engine.worker_options import Left, WorkerOptions
 
@@ -380,11 +380,11 @@ class Tenure:
     # --- orders, fence, memory ---
 
     async def _orders_loop(self) -> None:
-        """Hear of cancel requests soon: whenever something changed while jobs run."""
+        """Hear of cancel requests soon: whenever there may be one."""
         changes = self._store.changes
-        seen = changes.version()
+        seen = changes.version(Topic.ORDERS)
         while True:
-            seen = await changes.wait(seen, self._options.lease / 3_000_000)
+            seen = await changes.wait(seen, self._options.lease / 3_000_000, Topic.ORDERS)
             try:
                 self._obey(await self._store.leases.orders(self.worker_id))
             except LeaseLost:

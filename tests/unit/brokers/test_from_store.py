@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flux.brokers.from_store import StoreBroker
-from flux.engine.ports import Demand
+from flux.engine.ports import Demand, Topic
 
 JOBS = ("a", "b", "c", "d", "e")
 
@@ -19,10 +19,10 @@ class Steered:
     def changes(self) -> Steered:
         return self
 
-    def version(self) -> int:
+    def version(self, about: Topic = Topic.ANY) -> int:
         return self.number
 
-    async def wait(self, seen: int, timeout: float) -> int:
+    async def wait(self, seen: int, timeout: float, about: Topic = Topic.ANY) -> int:
         self.waits.append(seen)
         return self.number
 

@@ -7,7 +7,7 @@ repeat), and the errors named in their docstrings.
 """
 
 from flux.engine.ports.broker import Broker, Hint, Offer
-from flux.engine.ports.changes import Changes
+from flux.engine.ports.changes import Changes, Topic
 from flux.engine.ports.clock import Clock
 from flux.engine.ports.duties import DueOccurrence, Duties, OccurrencePlan, Promoted, Rescued, Retention
 from flux.engine.ports.jobs import Change, Changed, Demand, Held, Here, Jobs, Note
@@ -57,6 +57,7 @@ __all__ = [
     "Schedules",
     "Store",
     "StoreHealth",
+    "Topic",
     "Transaction",
     "Transactions",
     "WorkerInfo",

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from flux.domain.errors import FluxError, InDoubt, Unavailable
+from flux.engine.ports import Topic
 from flux.stores.postgres.address import Address, driver, read_address
 from flux.stores.postgres.errors import DRIVER, explain, in_doubt, is_held_up, is_lost, must_repeat
 from flux.stores.postgres.hub import Hub
@@ -191,9 +192,9 @@ class Database:
         """The same for what is not hot."""
         return await self._single(self._pool(hot=False), statement, values)
 
-    def told(self) -> None:
+    def told(self, about: Topic) -> None:
         """Something was committed."""
-        self.hub.notify()
+        self.hub.notify(about)
 
     def _pool(self, *, hot: bool) -> Pool:
         pool = self._hot if hot else self._calm

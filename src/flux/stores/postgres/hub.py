@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flux.engine.ports import Topic
+
 
 class Hub:
     """Listeners of commits, called in the loop that committed."""
 
     def __init__(self) -> None:
-        self._listeners: tuple[Callable[[], None], ...] = ()
+        self._listeners: tuple[Callable[[Topic], None], ...] = ()
 
-    def subscribe(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` after every commit that changed something."""
+    def subscribe(self, listener: Callable[[Topic], None]) -> None:
+        """Call ``listener`` after every commit that changed something, with what it is about."""
         self._listeners = (*self._listeners, listener)
 
-    def notify(self) -> None:
+    def notify(self, about: Topic = Topic.ANY) -> None:
         """Something was committed."""
         for listener in self._listeners:
-            listener()
+            listener(about)

@@ -8,7 +8,7 @@ from random import Random
 from flux.domain.errors import DataRefused, FluxError, Unavailable
 from flux.domain.ids import new_claim_id
 from flux.domain.job import ClaimedJob, Inserted, JobState, LogLine, NewJob, Outcome
-from flux.engine.ports import Change, Changed, Demand, Held, Here, Note
+from flux.engine.ports import Change, Changed, Demand, Held, Here, Note, Topic
 from flux.stores.postgres import editing
 from flux.stores.postgres.claiming import SQL as CLAIM
 from flux.stores.postgres.claiming import plan_claim, read_claim
@@ -104,9 +104,11 @@ class PostgresJobs:
                 **plain_values(jobs),
             )
             if rows:
-                self._database.told()
                 now = rows[0][0]
-                return [[created(job, now) for job in batch] for batch in batches]
+                answers: _Answers = [[created(job, now) for job in batch] for batch in batches]
+                ready = all(job.run_at is None and not job.delay for job in jobs)
+                self._database.told(Topic.AVAILABLE if ready else Topic.AVAILABLE | Topic.DUE)
+                return answers
 
         async def work(session: Session) -> _Answers:
             inserter = Inserter(session, self._namespace, await clock(session, self._database))
@@ -142,7 +144,7 @@ class PostgresJobs:
         statement, values = plan_claim(self._namespace, self._database.now(), demand, claim_id)
         jobs = read_claim(await self._database.hot_statement(statement, **values), demand, claim_id)
         if jobs:
-            self._database.told()
+            self._database.told(Topic.REST)
         return jobs
 
     async def held(self, worker_id: str) -> list[Held]:
@@ -172,7 +174,7 @@ class PostgresJobs:
         )
         ours = row[0]
         if ours:
-            self._database.told()
+            self._database.told(Topic.ENDED)
         if len(ours) == len(outcomes):
             return [JobState.SUCCEEDED] * len(outcomes)
         known = {str(id) for id in ours}

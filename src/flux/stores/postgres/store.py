@@ -62,15 +62,17 @@ class PostgresStore:
         migrate: bool = True,
         clock: Callable[[], int] | None = None,
         random: Random | None = None,
+        hinted: bool = False,
     ) -> None:
         """``migrate`` brings the schema up at ``open``, as far as older processes can bear it; without it an old one is
         refused there.
 
-        ``clock`` stands for the server's clock (microseconds), for tests that steer time.
+        ``clock`` stands for the server's clock (microseconds), for tests that steer time. ``hinted``: a broker that
+        carries hints wakes the workers.
         """
         self._database = Database(place, namespace=namespace, clock=clock, random=random)
         self._migrate = migrate
-        self._changes = PostgresChanges(self._database)
+        self._changes = PostgresChanges(self._database, hinted=hinted)
         self.jobs: Jobs = PostgresJobs(self._database, random)
         self.duties: Duties = PostgresDuties(self._database)
         self.schedules: Schedules = PostgresSchedules(self._database)

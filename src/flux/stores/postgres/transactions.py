@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 from flux.domain.errors import InDoubt
-from flux.engine.ports import Transaction
+from flux.engine.ports import Topic, Transaction
 from flux.stores.postgres.database import Database
 from flux.stores.postgres.ending import SQL, standing
 from flux.stores.postgres.errors import DRIVER, is_lost
@@ -107,7 +107,7 @@ class PostgresTransaction:
             await self.rollback()
             return False
         await self._commit()
-        self._database.told()
+        self._database.told(Topic.ENDED)
         return True
 
     async def _commit(self) -> None:

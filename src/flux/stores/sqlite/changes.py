@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import threading
 
+from flux.engine.ports import Topic
 from flux.stores.sqlite.database import Database
 from flux.stores.sqlite.lookout import Lookout
 
 
 class SqliteChanges:
     """Wake-ups for waiters of any event loop, each of which is woken once however many wait there.
+
+    The file says only that it has changed, so that every change may be about anything.
 
     Inline databases have no lookout: what their hub tells is all there is, and other waits time out.
     """
@@ -25,11 +28,11 @@ class SqliteChanges:
         self._closed = False
         self._unsubscribe = database.hub.subscribe(self._changed)
 
-    def version(self) -> int:
+    def version(self, about: Topic = Topic.ANY) -> int:
         """See the port."""
         return self._version
 
-    async def wait(self, seen: int, timeout: float) -> int:
+    async def wait(self, seen: int, timeout: float, about: Topic = Topic.ANY) -> int:
         """See the port."""
         if self._version > seen or timeout <= 0 or self._closed:
             return self._version

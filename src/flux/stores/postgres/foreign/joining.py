@@ -15,7 +15,7 @@ from typing import Any
 
 from flux.domain.errors import FluxError
 from flux.domain.job import Inserted, NewJob
-from flux.engine.ports import Here
+from flux.engine.ports import Here, Topic
 from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
 from flux.stores.postgres.foreign.session import Joined, refuse, without_waiting
@@ -70,7 +70,7 @@ class Joiner:
         answer: list[Inserted] = []
 
         def over() -> None:
-            self._database.told()
+            self._database.told(Topic.AVAILABLE | Topic.DUE)
             ended(answer)
 
         def from_any_thread() -> None:
