@@ -144,9 +144,7 @@ class RedisBroker:
             except Unavailable:
                 continue
             if offer.ids:
-                # What was handed over meanwhile may be more than there is room for.
-                self._give_back(_handed_over(bell))
-                return offer
+                return self._in_front(_handed_over(bell), offer, demand.slots)
             if left <= 0:
                 # Wake-ups, hints and the dispatcher are a help and no promise.
                 return Offer(ids=None)
@@ -210,6 +208,14 @@ class RedisBroker:
         return Offer(tuple(ids), tuple(receipts)) if ids else _NO_OFFER
 
     # --- settling ---
+
+    def _in_front(self, handed: Offer, found: Offer, room: int) -> Offer:
+        """What was handed over on the way is older than what was found; what there is no room for goes back."""
+        if not handed.ids:
+            return found
+        ids, receipts = handed.ids + (found.ids or ()), handed.receipts + found.receipts
+        self._give_back(Offer(ids[room:], receipts[room:]))
+        return Offer(ids[:room], receipts[:room])
 
     def _give_back(self, offer: Offer) -> None:
         """Nobody has looked at it."""
