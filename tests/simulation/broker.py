@@ -187,14 +187,19 @@ class LossyLanes:
         await travel(self._carrier)
         return {entry.job_id for entry in self._carrier.lanes.get(lane, ())}
 
-    async def feed(self, lane: Lane, ids: Sequence[str]) -> None:
+    async def feed(self, lane: Lane, ids: Sequence[str]) -> int:
         """These are lost, late and repeated like any."""
         await travel(self._carrier)
         now = asyncio.get_running_loop().time()
+        fed = 0
         for job_id in ids:
             if len(self._carrier.lanes.get(lane, ())) < WIDTH:
                 self._carrier.add(lane, job_id, now)
+                fed += 1
+        if fed < len(ids):
+            self._carrier.passed_by[lane] = self._carrier.passed_by.get(lane, 0) + len(ids) - fed
         await travel(self._carrier)
+        return fed
 
     async def mark_full(self, lane: Lane) -> None:
         """Mark it."""

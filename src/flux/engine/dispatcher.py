@@ -97,17 +97,22 @@ class Dispatcher:
         if missing:
             held = await self._lanes.held(lane)
             missing = [id for id in missing if id not in held]
-        room = max(0, width - len(held))
-        if missing:
-            await self._lanes.feed(lane, missing[:room])
+        fed = await self._lanes.feed(lane, missing) if missing else 0
         if len(wanted) >= width:
-            self._published[lane] = wanted[-1]
+            # What found no room (hints of jobs that are claimed take some for a moment) is what follows.
+            self._goes_on_from(lane, wanted[: wanted.index(missing[fed])] if fed < len(missing) else wanted)
             if passed_by is None:
                 await self._lanes.mark_full(lane)
         else:
             self._published.pop(lane, None)
-            if passed_by is not None and len(missing) <= room:
+            if passed_by is not None and fed == len(missing):
                 await self._lanes.reopen(lane, passed_by)
+
+    def _goes_on_from(self, lane: Lane, fed: list[str]) -> None:
+        if fed:
+            self._published[lane] = fed[-1]
+        else:
+            self._published.pop(lane, None)
 
     async def _refill(self, lane: Lane) -> float:
         """A full lane runs low: go on from the last id that it was fed."""
@@ -117,9 +122,9 @@ class Dispatcher:
             if room <= 0:
                 return 0.0
             ids = await self._duties.offerable(lane, last, room)
-            if ids:
-                await self._lanes.feed(lane, ids)
-                self._published[lane] = ids[-1]
+            fed = await self._lanes.feed(lane, ids) if ids else 0
+            if fed:
+                self._published[lane] = ids[fed - 1]
             if len(ids) == room:
                 return 0.0
         # What follows is all there, or nobody knows what: compare the whole.

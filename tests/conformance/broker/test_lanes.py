@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from flux.engine import dispatcher
@@ -48,6 +49,24 @@ async def test_a_long_backlog_runs_in_the_order_of_age(lab: Lab) -> None:
         await lab.until(open_again)
     [next_one] = await lab.enqueue()
     assert await lab.take() == [next_one]
+
+
+@pytest.mark.usefixtures("holding", "by_itself_never")
+async def test_hints_of_claimed_jobs_take_room_and_nobodys_turn(lab: Lab) -> None:
+    """The dispatcher compares while a worker has claimed and not yet said so: what had no room then comes next."""
+    jobs = await lab.enqueue(5 * WIDTH)
+    demand = await lab.demand(slots=7)
+    offer = await lab.receive(lab.broker, demand)
+    first = [job.id for job in await lab.store.jobs.claim(msgspec.structs.replace(demand, hints=offer.ids))]
+    await lab.lanes.reopen(DEFAULT, (await lab.lanes.full())[DEFAULT])
+    async with lab.dispatcher():
+
+        async def compared() -> bool:
+            return DEFAULT in await lab.lanes.full()
+
+        await lab.until(compared)
+        await lab.broker.acknowledge(offer, demand, first)
+        assert first + await lab.take_all(len(jobs) - len(first), slots=7) == jobs
 
 
 async def test_jobs_that_nobody_hinted_are_found(lab: Lab) -> None:

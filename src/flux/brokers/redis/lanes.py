@@ -57,13 +57,17 @@ class RedisLanes:
                 return held
             start = "(" + page[-1][0].decode()
 
-    async def feed(self, lane: Lane, ids: Sequence[str]) -> None:
+    async def feed(self, lane: Lane, ids: Sequence[str]) -> int:
         """See the port."""
         name = lane_name(lane.queue, lane.priority)
+        fed = 0
         for first in range(0, len(ids), PAGE):
-            await self._link.run(
-                "publish", self.width, "dispatcher", name, " ".join(ids[first : first + PAGE])
-            )
+            page = ids[first : first + PAGE]
+            put: int = await self._link.run("publish", self.width, "dispatcher", name, " ".join(page))
+            fed += put
+            if put < len(page):
+                break
+        return fed
 
     async def mark_full(self, lane: Lane) -> None:
         """See the port."""

@@ -1,5 +1,5 @@
 -- Hints go into their lanes, as long as those have room; past it a lane is marked full and passes hints by.
--- ARGV: the most of a lane, from whom they are, then pairs of lane and job ids.
+-- ARGV: the most of a lane, from whom they are, then pairs of lane and job ids. Answers how many found room.
 local most = tonumber(ARGV[1])
 -- The dispatcher minds the room only; what a worker could not claim is not handed to the next one in this way.
 local dispatcher, worker = ARGV[2] == 'dispatcher', ARGV[2] == 'worker'
@@ -11,7 +11,6 @@ local function hand_over(lane, id)
   return not redis.call('ZSCORE', prefix .. 'ready:' .. priority, queue) and wake(queue, 1, ' ' .. id .. ' ' .. lane)
 end
 
--- How many found room.
 local function put(lane, ids)
   local stream = stream_of(lane)
   local length = redis.call('XLEN', stream)
@@ -25,11 +24,17 @@ local function put(lane, ids)
   return math.max(0, room)
 end
 
+local total = 0
 for at = 3, #ARGV, 2 do
   local lane, ids = ARGV[at], split(ARGV[at + 1])
   local open = dispatcher or redis.call('HEXISTS', prefix .. 'full', lane) == 0
-  if not (open and #ids == 1 and not worker and hand_over(lane, ids[1])) then
-    local added = open and put(lane, ids) or 0
+  local added = 0
+  if open and #ids == 1 and not worker and hand_over(lane, ids[1]) then
+    added = 1
+  else
+    if open then
+      added = put(lane, ids)
+    end
     if added < #ids then
       redis.call('HINCRBY', prefix .. 'full', lane, #ids - added)
     end
@@ -37,5 +42,6 @@ for at = 3, #ARGV, 2 do
       offer(lane, added)
     end
   end
+  total = total + added
 end
-return 1
+return total

@@ -54,8 +54,11 @@ class Lanes(Protocol):
         """The ids that it holds hints of, those given out included."""
         ...
 
-    async def feed(self, lane: Lane, ids: Sequence[str]) -> None:
-        """Put hints behind those that it holds, marked or not; past its width they are passed by."""
+    async def feed(self, lane: Lane, ids: Sequence[str]) -> int:
+        """Put hints behind those that it holds, marked or not; how many of them found room, the first ones.
+
+        What found none is passed by, and the lane marked full.
+        """
         ...
 
     async def mark_full(self, lane: Lane) -> None:
