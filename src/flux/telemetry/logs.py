@@ -35,7 +35,10 @@ def configure_logging(level: str = "info", json: bool = False, stream: TextIO | 
 
 
 class HumanLines(logging.Formatter):
-    """``19:33:54.123 warning flux.rescuer  3 running jobs had lost their worker``."""
+    """``2026-11-24T19:33:54.123Z warning flux.rescuer  3 running jobs had lost their worker``.
+
+    In UTC, as every other time that Flux shows: lines of hosts in two time zones can be laid side by side.
+    """
 
     def __init__(self, colours: bool = False) -> None:
         super().__init__()
@@ -43,14 +46,13 @@ class HumanLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See the class."""
-        at = datetime.fromtimestamp(record.created, UTC).astimezone()
         level = record.levelname.lower()
         if self._colours and record.levelname in _COLOURS:
             level = f"{_COLOURS[record.levelname]}{level}{_RESET}"
         # A line break in a message must not look like a second record.
         text = record.getMessage().replace("\n", "\n    ")
         more = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        line = f"{at:%H:%M:%S}.{int(record.msecs):03d} {level} {record.name}  {text}{more}"
+        line = f"{_at(record, 'milliseconds')} {level} {record.name}  {text}{more}"
         return line + _trace(self, record, "\n")
 
 
@@ -59,9 +61,8 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See the class."""
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
         line: dict[str, object] = {
-            "at": at.replace("+00:00", "Z"),
+            "at": _at(record, "microseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -74,6 +75,10 @@ class JsonLines(logging.Formatter):
         except (TypeError, ValueError, RecursionError):
             # An extra value that has no form in JSON (half a surrogate, a key that is no text) must not lose the line.
             return msgspec.json.encode({name: ascii(value) for name, value in line.items()}).decode()
+
+
+def _at(record: logging.LogRecord, to: str) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec=to).replace("+00:00", "Z")
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from flux.telemetry.logs import configure_logging
+from flux.telemetry.logs import HumanLines, JsonLines, configure_logging
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +34,25 @@ def test_a_line_for_people() -> None:
     logger.warning("%d jobs\nof a worker", 3, extra={"queue": "q"})
     assert out.getvalue().endswith(" warning flux.test  3 jobs\n    of a worker queue=q\n")
     assert "\x1b" not in out.getvalue()
+
+
+@pytest.fixture
+def somewhere_else(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A host whose clock shows another time than UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("somewhere_else")
+def test_lines_of_hosts_in_different_zones_can_be_compared() -> None:
+    record = logging.makeLogRecord(
+        {"created": 1_732_476_834.0625, "levelname": "INFO", "name": "flux.test", "msg": "here"}
+    )
+    assert HumanLines().format(record) == "2024-11-24T19:33:54.062Z info flux.test  here"
+    assert json.loads(JsonLines().format(record))["at"] == "2024-11-24T19:33:54.062500Z"
 
 
 def test_a_line_for_machines() -> None:
