@@ -79,7 +79,7 @@ async def flaky(ctx: Context, fail_times: int = 1, **_: Any) -> dict[str, int]:
     """Fail that many attempts, then return the number of the one that did not."""
     ctx.logger.info("attempt %d of at most %d", ctx.attempt, ctx.max_attempts)
     if ctx.attempt <= fail_times:
-        raise RuntimeError(f"attempt {ctx.attempt} fails on purpose, as the first {fail_times} do")
+        raise RuntimeError(f"attempt {ctx.attempt} fails on purpose (fail_times is {fail_times})")
     return {"attempt": ctx.attempt}
 
 

@@ -193,6 +193,26 @@ async def test_hooks_dependencies_and_threads_of_a_worker(flux: Flux) -> None:
     assert log == ["up", "pool", "pool closed", "down"]
 
 
+async def test_a_worker_speaks_of_one_as_of_one(flux: Flux, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "flux")
+    started = asyncio.Event()
+
+    @flux.job
+    async def wait() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    async with flux.worker(concurrency=1, grace=0):
+        await wait.enqueue()
+        await asyncio.wait_for(started.wait(), 60)
+    said = [record.getMessage() for record in caplog.records if record.name == "flux.worker"]
+    assert said[0].endswith("takes jobs: 1 slot, queues *, 1 type")
+    assert [line.partition(" leaves: ")[2] for line in said if " leaves: " in line] == [
+        "waits for 1 running job"
+    ]
+    assert [line[-16:] for line in said if " hands back " in line] == ["hands back 1 job"]
+
+
 async def test_a_worker_says_that_its_slots_bound_chunks(
     flux: Flux, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,7 +232,7 @@ async def test_a_worker_says_that_its_slots_bound_chunks(
     assert max(sizes) == 2
     warned = [record.getMessage() for record in caplog.records if "chunks of" in record.getMessage()]
     assert warned == [
-        "chunks of wide will have at most 2 jobs, since each of their jobs takes one of the 2 slots"
+        "chunks of wide will have at most 2 jobs: each of their jobs takes one of the worker's slots"
     ]
 
 

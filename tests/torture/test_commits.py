@@ -146,13 +146,13 @@ def test_an_outcome_is_written_once_however_often_it_is_sent(hosted: Hosted, wir
     job_id = hosted.submit("sleep", {"seconds": 1, "mark": "only-here"})
     hosted.running(job_id)
     wire.cut_at(b"only-here", delivered=kept)  # the result, which is the payload
-    worker.says("1 outcomes wait for the store (", "whether it was kept is not known")
+    worker.says("cannot write 1 outcome yet (", "whether it was kept is not known")
     job = hosted.ended(job_id)
     assert [a.outcome for a in job.attempts] == ["succeeded"]
     after = hosted.submit("echo")
     hosted.ended(after)
     if kept:
-        worker.says("outcomes had been written already when their answer was lost")
+        worker.says("1 of 1 outcome had been written already when the answer was lost")
     else:
         assert "came too late" not in worker.log
     hosted.audit([job_id, after])
@@ -165,7 +165,7 @@ def test_a_failure_is_counted_once_however_often_it_is_sent(hosted: Hosted, wire
     # A claim is one statement: the end of the attempt is the first that this worker commits.
     wire.cut_at(b"COMMIT", delivered=kept)
     job_id = hosted.submit("fail", backoff={"kind": "constant", "base": "1h"})
-    worker.says("1 outcomes wait for the store (", "at a commit: whether it was kept is not known")
+    worker.says("cannot write 1 outcome yet (", "at a commit: whether it was kept is not known")
     hosted.until(lambda: hosted.state(job_id) == "retrying", "the failure to be stored")
     after = hosted.submit("echo")
     hosted.ended(after)

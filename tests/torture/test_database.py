@@ -102,7 +102,7 @@ def test_locked_by_another_process(house: House) -> None:
         refuses(process, rest, house, "is locked by another process")
         # Reading goes on.
         assert rest.job(later)["state"] == "scheduled"
-        process.says("outcomes wait for the store", "is locked by another process")
+        process.says("cannot write ", "is locked by another process")
     recovers(process, rest)
     until(lambda: rest.job(slow)["state"] == "succeeded", "the outcome to be stored")
     # Within its lease the worker lost nothing: the job that ended meanwhile ran once.
@@ -122,7 +122,7 @@ def test_locked_for_longer_than_the_lease(house: House) -> None:
     with locked(house.file):
         process.says(
             "has lost its lease (no heartbeat has reached the store for ",
-            "): 1 running jobs are stopped here",
+            "): 1 running job stopped here, to be rescued",
             "heartbeat failed",
         )
     recovers(process, rest, told=False)

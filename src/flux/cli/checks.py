@@ -21,6 +21,7 @@ from flux.domain.errors import FluxError
 from flux.domain.job import JobState
 from flux.domain.schema import Phase
 from flux.domain.size import format_size
+from flux.domain.words import plural
 from flux.engine.engine import Engine
 from flux.engine.ports import JobFilter, QueueView, WorkerView
 
@@ -227,7 +228,7 @@ def _workers(workers: list[WorkerView]) -> Check:
         return Check("workers", "note", "none is alive; flux worker starts one")
     slots = sum(worker.info.slots for worker in alive)
     busy = sum(worker.busy for worker in alive)
-    return Check("workers", "ok", f"{len(alive)} alive, {busy} of {slots} slots busy")
+    return Check("workers", "ok", f"{len(alive)} alive, {busy} of {plural(slots, 'slot')} busy")
 
 
 def _scheduler(queues: list[QueueView], now: int) -> Check:

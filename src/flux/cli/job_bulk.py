@@ -13,9 +13,10 @@ from flux.cli.failures import CommandError, ExitCode
 from flux.cli.job_read import MOST_AT_ONCE
 from flux.cli.options import JobId, Json, Yes
 from flux.cli.session import ask
-from flux.cli.terminal import confirm, plural, print_json, progress, say
+from flux.cli.terminal import confirm, print_json, progress, say
 from flux.cli.views import job_document
 from flux.domain.job import LIVE, Job, JobState
+from flux.domain.words import plural
 from flux.engine.engine import Engine
 from flux.engine.jobs import parse_change
 from flux.engine.ports import Changed, JobFilter

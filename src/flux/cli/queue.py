@@ -12,7 +12,8 @@ from flux.api.rest.queues import QueueList, QueueOut, queue_out
 from flux.cli.failures import CommandError, ExitCode
 from flux.cli.options import Json
 from flux.cli.session import ask, submit
-from flux.cli.terminal import plural, print_fields, print_json, print_table, show_age, show_time
+from flux.cli.terminal import print_fields, print_json, print_table, show_age, show_time
+from flux.domain.words import plural
 from flux.engine.engine import Engine
 from flux.engine.ports import QueueSettings, QueueView
 from flux.engine.queues import QueueChange

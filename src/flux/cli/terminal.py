@@ -117,11 +117,6 @@ def show_age(us: int | None, now: int) -> str:
     return "now"
 
 
-def plural(count: int, noun: str) -> str:
-    """1 job, 1,204 jobs."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def shorten(text: str, most: int = 60) -> str:
     """The first line of a text, cut where a table would break."""
     line = " ".join(text.split())

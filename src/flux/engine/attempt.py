@@ -16,6 +16,7 @@ from typing import Protocol
 
 from flux.domain.duration import format_duration
 from flux.domain.job import ClaimedJob, ErrorKind, JobState, LogLine, Outcome
+from flux.domain.words import agree, plural
 from flux.engine import ending as endings
 from flux.engine.capture import current
 from flux.engine.context import Context, Desk
@@ -392,9 +393,8 @@ class Attempt:
         mine = asyncio.current_task()
         left = [task for task in leaks if task is not mine and not task.done()]
         if left:
-            self.context.log(
-                "WARNING", f"{len(left)} tasks that the handler started and left running were cancelled"
-            )
+            tasks, were = plural(len(left), "task"), agree(len(left), "was", "were")
+            self.context.log("WARNING", f"{tasks} that the handler started and left running {were} cancelled")
             for task in left:
                 task.cancel()
 

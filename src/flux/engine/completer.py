@@ -17,6 +17,7 @@ from flux.domain.job import (
     LogLine,
     Outcome,
 )
+from flux.domain.words import agree, plural
 from flux.engine.ports import Broker, Clock, Jobs, Note
 
 logger = logging.getLogger("flux.completer")
@@ -137,8 +138,9 @@ class Completer:
         self._fenced = True
         if self._outcomes:
             logger.warning(
-                "the lease ended before %d outcomes could be written; those jobs are rescued and run again",
-                len(self._outcomes),
+                "the lease ended before %s could be written; %s rescued and run again",
+                plural(len(self._outcomes), "outcome"),
+                agree(len(self._outcomes), "that job is", "those jobs are"),
             )
         self._outcomes.clear()
         self._idle.set()
@@ -163,8 +165,8 @@ class Completer:
             except FluxError as error:
                 delay = min(2.0, delay * 2 or 0.05)
                 logger.warning(
-                    "%d outcomes wait for the store (%s); trying again in %.1f s",
-                    len(self._outcomes),
+                    "cannot write %s yet (%s); trying again in %.1f s",
+                    plural(len(self._outcomes), "outcome") if self._outcomes else "what attempts said",
                     error,
                     delay,
                 )
@@ -188,12 +190,13 @@ class Completer:
         lost = sum(state is None for state in states)
         if lost:
             logger.warning(
-                "%d of %d outcomes %s",
+                "%d of %s %s",
                 lost,
-                len(batch),
-                "had been written already when their answer was lost, or came too late"
+                plural(len(batch), "outcome"),
+                "had been written already when the answer was lost, or came too late"
                 if unheard
-                else "came too late: their jobs belong to another claim",
+                else agree(lost, "came too late: its job belongs", "came too late: their jobs belong")
+                + " to another claim",
             )
 
     async def _finish(self, batch: list[Outcome]) -> list[JobState | None]:
@@ -246,7 +249,7 @@ class Completer:
         try:
             await self._jobs.note(notes)
         except DataRefused as error:
-            logger.error("what %d attempts said was refused by the store: %s", len(notes), error)
+            logger.error("what %s said was refused by the store: %s", plural(len(notes), "attempt"), error)
         except FluxError:
             with self._lock:
                 for note in notes:

@@ -27,7 +27,8 @@ class Patience:
         except FluxError as error:
             self._failures += 1
             if self._failures & (self._failures - 1) == 0:
-                self._logger.warning("%s failed %d times in a row: %s", self._duty, self._failures, error)
+                often = f" {self._failures} times in a row" if self._failures > 1 else ""
+                self._logger.warning("%s failed%s: %s", self._duty, often, error)
             return self._backoff()
         except Exception:
             # A defect in one duty must not end the others: said with its trace, and tried again.

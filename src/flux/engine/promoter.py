@@ -7,6 +7,7 @@ import logging
 from random import Random
 
 from flux.domain.ids import IdSource
+from flux.domain.words import plural
 from flux.engine.loops import Patience
 from flux.engine.occurrences import plan_occurrence
 from flux.engine.ports import Broker, Clock, DueOccurrence, OccurrencePlan, Store, Topic
@@ -55,9 +56,8 @@ class Promoter:
             await self._broker.poke()
         expired = await duties.expire(epoch, CHUNK)
         if promoted.lag > 5_000_000:
-            logger.warning(
-                "promotion was late: the oldest of %d jobs by %.1f s", promoted.count, promoted.lag / 1e6
-            )
+            jobs = plural(promoted.count, "job")
+            logger.warning("promotion was late: the oldest of %s by %.1f s", jobs, promoted.lag / 1e6)
         # Nothing done although something is due: it is the rescuer's (a deadline, a lease).
         return 0.0 if promoted.count or expired else 0.05
 

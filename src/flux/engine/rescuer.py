@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from flux.domain.job import AttemptOutcome
+from flux.domain.words import agree, plural
 from flux.engine.counts import Counts
 from flux.engine.loops import forever
 from flux.engine.ports import Rescued, Store
@@ -35,9 +36,9 @@ class Rescuer:
             for (worker_id, why), jobs in _grouped(rescued).items():
                 logger.warning(
                     "%s of worker %s %s; taken back: %s",
-                    f"{len(jobs)} running job{'s'[: len(jobs) != 1]}",
+                    plural(len(jobs), "running job"),
                     worker_id,
-                    "had lost their worker: its lease is over"
+                    f"had lost {agree(len(jobs), 'its', 'their')} worker: its lease is over"
                     if why is AttemptOutcome.LOST
                     else "went far past the deadline and did not end",
                     _named(jobs),

@@ -9,6 +9,7 @@ import msgspec
 
 from flux.domain.duration import DAY, HOUR, SECOND
 from flux.domain.errors import FluxError, NotLeader
+from flux.domain.words import plural
 from flux.engine.dispatcher import Dispatcher
 from flux.engine.engine import Engine
 from flux.engine.ports import Retention
@@ -65,9 +66,8 @@ class Scheduler:
                 except FluxError as error:
                     failures += 1
                     if failures & (failures - 1) == 0:
-                        logger.warning(
-                            "the scheduler waits for the store, for the %d. time (%s)", failures, error
-                        )
+                        tried = plural(failures, "time")
+                        logger.warning("the scheduler waits for the store, tried %s (%s)", tried, error)
                 await self._sleep(min(pause, 1.0))
         finally:
             if not self._engine.closing:

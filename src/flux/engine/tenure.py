@@ -12,6 +12,7 @@ from typing import Any
 
 from flux.domain.errors import FluxError, LeaseLost
 from flux.domain.job import AttemptOutcome, ClaimedJob, JobState, Outcome
+from flux.domain.words import plural
 from flux.engine.attempt import Attempt, Isolation, Room, Stop
 from flux.engine.chunks import Chunks
 from flux.engine.completer import Completer
@@ -125,11 +126,11 @@ class Tenure:
         if lease is None:
             return self._left
         logger.info(
-            "worker %s takes jobs: %d slots, queues %s, %d types",
+            "worker %s takes jobs: %s, queues %s, %s",
             self.worker_id,
-            self._options.concurrency,
+            plural(self._options.concurrency, "slot"),
             self._info.queues,
-            len(self._handlers),
+            plural(len(self._handlers), "type"),
         )
         ready.set()
         duties = [
@@ -195,7 +196,8 @@ class Tenure:
         """Claim nothing more, wait for what runs, hand back the rest, write all outcomes, end the lease."""
         claims, others = duties[0], duties[1:]
         if self._running:
-            logger.info("worker %s leaves: waits for %d running jobs", self.worker_id, len(self._running))
+            running = plural(len(self._running), "running job")
+            logger.info("worker %s leaves: waits for %s", self.worker_id, running)
         self._chunks.flush()
         await asyncio.wait([claims, *others], return_when=asyncio.FIRST_COMPLETED)
         if self._in_doubt:
@@ -205,7 +207,7 @@ class Tenure:
         if not await self._unless_broken(self._quiet.wait(), others, grace):
             return self._left
         if self._running:
-            logger.info("worker %s hands back %d jobs", self.worker_id, len(self._running))
+            logger.info("worker %s hands back %s", self.worker_id, plural(len(self._running), "job"))
             await self._hand_back()
         if not await self._unless_broken(self._completer.drained(), others, None):
             return self._left
@@ -251,11 +253,10 @@ class Tenure:
         self._completer.fence()
         if self._running:
             logger.error(
-                "worker %s has lost its lease (%s): %d running jobs are stopped here; "
-                "they are rescued and run again",
+                "worker %s has lost its lease (%s): %s stopped here, to be rescued and run again",
                 self.worker_id,
                 self._lease.complaint(),
-                len(self._running),
+                plural(len(self._running), "running job"),
             )
         for attempt in list(self._running.values()):
             attempt.stop(Stop.FENCE)

@@ -13,6 +13,8 @@ import time
 from types import FrameType
 from typing import Any
 
+from flux.domain.words import agree, plural
+
 PATIENCE = 1.0
 """Seconds that leaked tasks have to end after they are cancelled."""
 
@@ -76,7 +78,9 @@ def _cancel_leaks(loop: asyncio.AbstractEventLoop) -> str | None:
     for task in left:
         # Destroyed with its loop: asyncio would complain on stderr about what is reported here.
         task._log_destroy_pending = False  # type: ignore[attr-defined]
-    return f"{len(left)} leaked tasks do not end" if left else None
+    if not left:
+        return None
+    return f"{plural(len(left), 'leaked task')} {agree(len(left), 'does', 'do')} not end"
 
 
 class Surroundings:

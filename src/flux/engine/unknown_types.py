@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from flux.domain.words import agree, plural
 from flux.engine.loops import forever
 from flux.engine.ports import Clock, Store
 
@@ -41,10 +42,11 @@ class UnknownTypes:
                     again = again or buried >= CHUNK
                     if buried:
                         logger.error(
-                            "%d jobs of type %s on queue %s are dead: no worker knows the type",
-                            buried,
+                            "%s of type %s on queue %s %s dead: no worker knows the type",
+                            plural(buried, "job"),
                             kind,
                             queue,
+                            agree(buried, "is", "are"),
                         )
             return 0.0 if again else self._pause
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND, format_instant
 from flux.domain.job import Job, JobState
 from flux.domain.shares import shares_of
+from flux.domain.words import agree, plural
 from flux.engine.ports import QueueView, WorkerView
 
 _SOON: Final = 2 * SECOND
@@ -96,8 +97,8 @@ def _worker(job: Job, workers: Sequence[WorkerView], now: int) -> dict[str, Any]
     elif not fit:
         text = f"No live worker serves the type {job.type!r} on queue {job.queue!r}"
     else:
-        leave = "is draining and takes" if len(fit) == 1 else "are draining and take"
-        text = f"{_count(len(fit), 'worker')} for the type {job.type!r} {leave} no new jobs"
+        leave = agree(len(fit), "is draining and takes", "are draining and take")
+        text = f"{plural(len(fit), 'worker')} for the type {job.type!r} {leave} no new jobs"
     return {"kind": "no_worker", "text": text, "queue": job.queue, "type": job.type}
 
 
@@ -114,20 +115,22 @@ def _slot(job: Job, queue: QueueView | None, workers: Sequence[WorkerView], now:
     busy = sum(min(worker.busy, worker.info.slots) for worker in fit)
     ahead = max(queue.depth.get("available", 0) - 1, 0) if queue is not None else 0
     found = {"kind": "slot", "queue": job.queue, "slots": slots, "busy": busy, "waiting": ahead}
-    serve = f"{_count(len(fit), 'worker')} {'serves' if len(fit) == 1 else 'serve'} queue {job.queue}"
+    serve = f"{plural(len(fit), 'worker')} {agree(len(fit), 'serves', 'serve')} queue {job.queue}"
     if busy < slots:
-        text = f"Is about to start: {serve}, {busy} of {_count(slots, 'slot')} {_are(busy)} busy"
+        text = (
+            f"Is about to start: {serve}, {busy} of {plural(slots, 'slot')} {agree(busy, 'is', 'are')} busy"
+        )
         waited = now - max(job.run_at, job.created_at)
         if waited > _SOON:
             text = (
-                f"Waits for its turn since {spoken(waited)}: {serve}, {busy} of {_count(slots, 'slot')} "
-                f"{_are(busy)} busy"
+                f"Waits for its turn since {spoken(waited)}: {serve}, {busy} of {plural(slots, 'slot')} "
+                f"{agree(busy, 'is', 'are')} busy"
             )
     else:
         every = f"all {slots} slots are busy" if slots != 1 else "its only slot is busy"
         text = f"Waits for a free slot: {serve}, {every}"
     if ahead:
-        text += f"; about {_count(ahead, 'other job')} {_are(ahead)} waiting in the queue"
+        text += f"; about {plural(ahead, 'other job')} {agree(ahead, 'is', 'are')} waiting in the queue"
         # Not all of them are before it: higher priorities are, and older ones of its own.
     return found | {"text": text}
 
@@ -152,11 +155,3 @@ def spoken(us: int) -> str:
 def clock_time(us: int) -> str:
     """An instant for people: to the second, in UTC."""
     return format_instant(us)[:19] + "Z"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"

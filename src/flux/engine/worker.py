@@ -12,6 +12,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 
+from flux.domain.words import plural
 from flux.engine.attempt import Isolation
 from flux.engine.capture import Capture
 from flux.engine.engine import Engine
@@ -99,8 +100,7 @@ class Worker:
         slots = self._options.concurrency
         if wider := sorted(one.type for one in self._handlers.values() if one.chunk > slots):
             logger.warning(
-                "chunks of %s will have at most %d jobs, since each of their jobs takes one of the %d slots",
+                "chunks of %s will have at most %s: each of their jobs takes one of the worker's slots",
                 ", ".join(wider),
-                slots,
-                slots,
+                plural(slots, "job"),
             )

@@ -179,7 +179,10 @@ async def test_tasks_left_behind_are_cancelled(rig: Rig) -> None:
     job = await run(rig, call)
     await asyncio.wait(left, timeout=60)
     assert left[0].cancelled()
-    assert "1 tasks that the handler started" in (await rig.engine.jobs.logs(job.id))[0][2].text
+    assert (
+        "1 task that the handler started and left running was cancelled"
+        in (await rig.engine.jobs.logs(job.id))[0][2].text
+    )
 
 
 async def test_progress_and_checkpoints_outlive_an_attempt(rig: Rig) -> None:
