@@ -46,6 +46,7 @@ class Completer:
         self._outcomes: list[Outcome] = []
         self._notes: dict[tuple[str, int], Note] = {}
         self._heartbeats: dict[tuple[str, int], ClaimedJob] = {}
+        self._heartbeats_due = False
         self._lock = threading.Lock()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -84,19 +85,21 @@ class Completer:
         if key in self._heartbeats:
             return  # most often, without the lock
         with self._lock:
-            first = not self._heartbeats
             self._heartbeats[key] = job
-        if first:
-            with suppress(RuntimeError):  # as above
-                self._loop.call_soon_threadsafe(
-                    self._loop.call_later, HEARTBEATS_EVERY, self._note_heartbeats
-                )
+            if self._heartbeats_due:
+                return
+            self._heartbeats_due = True
+        with suppress(RuntimeError):  # as above
+            self._loop.call_soon_threadsafe(self._loop.call_later, HEARTBEATS_EVERY, self._note_heartbeats)
 
     def _note_heartbeats(self) -> None:
         with self._lock:
-            for job in self._heartbeats.values():
+            heard, self._heartbeats = self._heartbeats, {}
+            self._heartbeats_due = False
+            if not heard:
+                return  # they have ended meanwhile
+            for job in heard.values():
                 self._note_of(job).heard = True
-            self._heartbeats = {}
             self._notes_due = True
         self._wake.set()
 
