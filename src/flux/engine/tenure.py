@@ -86,6 +86,8 @@ class Tenure:
         self._leave_now = False
         self._woken = asyncio.Event()
         self._receiving: asyncio.Task[Any] | None = None
+        self._demanded: Demand
+        self._again = False
         self._lease: Lease
         self._claimed = 0
         self._in_doubt = False
@@ -286,9 +288,13 @@ class Tenure:
             try:
                 if self._in_doubt:
                     await self._give_back_unheard()
-                self._receiving = asyncio.current_task()
+                self._receiving, self._demanded = asyncio.current_task(), demand
                 try:
                     offer = await broker.receive(demand, LONGEST_RECEIVE)
+                except asyncio.CancelledError:
+                    if not self._ask_again():
+                        raise
+                    continue
                 finally:
                     self._receiving = None
                 if offer is None or self._leaving.is_set():
@@ -309,6 +315,18 @@ class Tenure:
                 delay = min(2.0, delay * 2 or 0.05)
                 logger.warning("claims wait for the store (%s); trying again in %.1f s", error, delay)
                 await self._pause(delay)
+
+    def _more_room(self, queue: str) -> None:
+        """A job of this queue is over: a receive that has asked for none of it asks again."""
+        if self._receiving is not None and not self._again and self._demanded.queues.get(queue) == 0:
+            self._again = True
+            self._receiving.cancel()
+
+    def _ask_again(self) -> bool:
+        """Whether a receive was cancelled for that reason and no other."""
+        again, self._again = self._again, False
+        task = asyncio.current_task()
+        return again and task is not None and task.uncancel() == 0
 
     async def _give_back_unheard(self) -> None:
         """A claim failed, and nobody knows whether it was committed: hand back what runs here only on paper."""
@@ -374,6 +392,7 @@ class Tenure:
     def _over(self, attempt: Attempt) -> None:
         del self._running[attempt.job.id, attempt.job.claim_id]
         self._by_queue[attempt.job.queue] -= 1
+        self._more_room(attempt.job.queue)
         self._free.set()
         if not self._running:
             self._quiet.set()
@@ -406,7 +425,7 @@ class Tenure:
 
     async def _fence_watch(self, lease: Lease) -> None:
         """Raise ``LeaseLost`` before others may own what runs here; and show the heartbeat that the loop moves."""
-        pause = min(1.0, self._options.lease / 10_000_000)
+        pause = min(5.0, self._options.lease / 10_000_000)
         while True:
             lease.beats += 1
             left = (lease.safe_until - self._clock.monotonic()) / 1_000_000

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import redis
+import redis.asyncio as redis_asyncio
 
 from flux.brokers.from_store import StoreBroker
 from flux.brokers.redis.broker import RedisBroker
 from flux.engine.ports import Broker, Lane, Offer, Store
-from tests.conformance.broker.lab import WIDTH, Lab
+from tests.conformance.broker.lab import PATIENCE, WIDTH, Lab
 
 DEFAULT = Lane("default", 5)
 
@@ -53,10 +55,12 @@ async def lab(here: Here, tmp_path: Path) -> AsyncIterator[Lab]:
     await lab.close()
 
 
-async def waits(lab: Lab, here: Here, broker: Broker, worker: str, **fields: Any) -> asyncio.Task[Offer]:
-    """A worker that waits for an offer, behind those who wait already."""
+async def waits(
+    lab: Lab, here: Here, broker: Broker, worker: str, **fields: Any
+) -> asyncio.Task[Offer | None]:
+    """A worker that waits for an offer, behind those who wait already. It does not look by itself."""
     before = await here.waiting()
-    task = asyncio.create_task(lab.receive(broker, await lab.demand(worker, **fields)))
+    task = asyncio.create_task(broker.receive(await lab.demand(worker, **fields), 2 * PATIENCE))
 
     async def written_down() -> bool:
         return await here.waiting() == before + 1
@@ -65,10 +69,18 @@ async def waits(lab: Lab, here: Here, broker: Broker, worker: str, **fields: Any
     return task
 
 
+async def comes(waiting: asyncio.Task[Offer | None]) -> Offer:
+    """What it was waiting for."""
+    async with asyncio.timeout(PATIENCE):
+        offer = await waiting
+    assert offer is not None
+    return offer
+
+
 async def test_a_single_hint_goes_along_with_the_wake_up(lab: Lab, here: Here) -> None:
     waiting = await waits(lab, here, lab.broker, "w1")
     [job] = await lab.enqueue()
-    offer = await waiting
+    offer = await comes(waiting)
     assert offer.ids == (job,)
     assert await lab.lanes.length(DEFAULT) == 0
     assert await lab.claim(lab.broker, offer, await lab.demand("w1")) == [job]
@@ -86,14 +98,14 @@ async def test_behind_older_ones_it_waits_its_turn(lab: Lab, here: Here) -> None
     await lab.until(arrived)
     assert await lab.take("w2") == [*older, younger]
     [other] = await lab.enqueue(queue="other")
-    assert (await waiting).ids == (other,)
+    assert (await comes(waiting)).ids == (other,)
 
 
 async def test_who_cannot_run_it_passes_it_on(lab: Lab, here: Here) -> None:
     """To somebody who knows its type, without the dispatcher's help."""
     waiting = await waits(lab, here, lab.broker, "w1", types=("old",))
     [job] = await lab.enqueue(type="new")
-    offer = await waiting
+    offer = await comes(waiting)
     assert await lab.claim(lab.broker, offer, await lab.demand("w1", types=("old",))) == []
     assert await lab.take("w2", types=("new",)) == [job]
 
@@ -114,7 +126,7 @@ async def test_what_a_process_took_with_it_comes_again(lab: Lab, here: Here) -> 
     dying = await lab.another()
     waiting = await waits(lab, here, dying, "w1")
     [job] = await lab.enqueue()
-    assert (await waiting).ids == (job,)
+    assert (await comes(waiting)).ids == (job,)
     async with lab.dispatcher():
         assert await lab.take("w2") == [job]
 
@@ -123,7 +135,7 @@ async def test_who_waits_longest_is_handed_the_next_one(lab: Lab, here: Here) ->
     """And what comes when nobody waits any more lies in its lane."""
     for task in [await waits(lab, here, await lab.another(), f"w{number}") for number in range(4)]:
         [job] = await lab.enqueue()
-        assert (await task).ids == (job,)
+        assert (await comes(task)).ids == (job,)
     [job] = await lab.enqueue()
 
     async def arrived() -> bool:
@@ -140,9 +152,40 @@ async def test_a_full_lane_hands_nothing_over(lab: Lab, here: Here) -> None:
     waiting = await waits(lab, here, lab.broker, "w1")
     [young] = await lab.enqueue()
     async with lab.dispatcher():
-        first = await waiting
+        first = await comes(waiting)
         assert first.ids
         assert young not in first.ids
         rest = await lab.claim(lab.broker, first, await lab.demand("w1"))
         rest += await lab.take_all(2 * WIDTH + 1 - len(rest))
     assert rest == [*jobs[WIDTH:], young]
+
+
+@asynccontextmanager
+async def deaf_workers(here: Here, count: int) -> AsyncIterator[None]:
+    """Workers that wait and do not listen, as those of a host whose network is gone."""
+    client = redis_asyncio.Redis.from_url(here.url)
+    listener = client.pubsub()
+    await listener.subscribe(f"flux:{{{here.namespace}}}:wake:deaf")
+    for number in range(count):
+        await client.zadd(f"flux:{{{here.namespace}}}:waiting", {f"deaf d{number} *": number})
+    try:
+        yield
+    finally:
+        await listener.aclose()  # type: ignore[no-untyped-call]
+        await client.aclose()
+
+
+async def test_a_word_that_did_not_reach_anybody_is_said_again(lab: Lab, here: Here) -> None:
+    """Whoever waits is not left waiting by those who were told before him and are gone."""
+    for hints in (1, 2):
+        async with deaf_workers(here, hints):
+            waiting = await waits(lab, here, lab.broker, "w1")
+            jobs = await lab.enqueue(hints)
+
+            async def told(left: int = 1) -> bool:
+                return await here.waiting() == left
+
+            await lab.until(told)
+            assert not waiting.done()
+            async with lab.dispatcher():
+                assert await lab.claim(lab.broker, await comes(waiting), await lab.demand("w1")) == jobs

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from flux.brokers.from_store import StoreBroker
-from flux.brokers.redis import broker as redis_broker
 from flux.brokers.redis.broker import RedisBroker
 from flux.domain.duration import SECOND
 from flux.domain.job import JobState
+from flux.domain.shares import parse_queues
 from flux.engine import dispatcher, tenure
 from flux.engine.clock import SystemClock
 from flux.engine.context import Context
@@ -40,10 +40,9 @@ class RedisRig(Rig):
 
 @pytest.fixture
 async def rig(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisRig]:
-    """No comparison but the first, no look by policy, none without being woken."""
+    """No comparison but the first, and no look by policy."""
     monkeypatch.setattr(dispatcher, "EVERY", NEVER)
     monkeypatch.setattr(tenure, "LONGEST_RECEIVE", NEVER)
-    monkeypatch.setattr(redis_broker, "LOOK", NEVER)
     made = RedisRig(tmp_path / "flux.db", redis_url)
     await made.engine.open()
     try:
@@ -112,6 +111,28 @@ async def test_a_job_that_is_moved_to_another_queue_starts_there(rig: RedisRig) 
         job_id = await rig.submit("ok", queue="slow")
         await rig.engine.jobs.change(job_id, ChangeRequest(queue="fast"))
         assert (await rig.ended(job_id)).state is JobState.SUCCEEDED
+
+
+async def test_a_queue_is_asked_for_again_once_there_is_room(rig: RedisRig) -> None:
+    """While another job goes on: the worker waits for jobs of other queues, and is not told of this one's."""
+    begun, go_on = asyncio.Queue[str](), asyncio.Event()
+
+    async def wait(context: Context) -> None:
+        begun.put_nowait(context.claimed.id)
+        await go_on.wait()
+
+    async with rig.scheduler(), rig.worker(Handler(type="wait", call=wait), queues=parse_queues("*,mail:1")):
+        first = await rig.submit("wait", queue="mail")
+        assert await begun.get() == first
+        second = await rig.submit("wait", queue="mail")
+        # It has been to Redis since, and found none that it could take.
+        other = await rig.submit("wait")
+        assert await begun.get() == other
+        await rig.engine.jobs.cancel(first)
+        assert await begun.get() == second
+        go_on.set()
+        for job_id in (second, other):
+            await rig.ended(job_id)
 
 
 async def test_what_a_leaving_worker_hands_back_starts_elsewhere(rig: RedisRig) -> None:

@@ -23,9 +23,6 @@ WIDTH: Final = 10_000
 BATCH: Final = 500
 """The most hints of one offer."""
 
-LOOK: Final = 1.0
-"""Seconds after which one who waits looks without having been woken."""
-
 SETTLE: Final = 0.02
 """Seconds that what is done with may wait for the next look to take it along."""
 
@@ -46,6 +43,8 @@ class _Seat:
         """The entry that it may have among those who wait."""
         self.fresh_until = 0.0
         """When it looks again at what was given back."""
+        self.turn = 0
+        """Counts its receives."""
 
 
 def _handed_over(bell: Bell) -> Offer:
@@ -127,7 +126,8 @@ class RedisBroker:
         """See the port. When nothing came for as long as that, the offer is to look by policy."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        bell = self._wakes.worker(demand.worker_id)
+        seat, bell = self._seat(demand.worker_id), self._wakes.worker(demand.worker_id)
+        seat.turn += 1
         while True:
             left = until - loop.time()
             if not self._link.up:
@@ -150,9 +150,9 @@ class RedisBroker:
                 return Offer(ids=None)
             left = until - loop.time()
             # What it leaves to others until then it looks at after that.
-            fresh = self._seat(demand.worker_id).fresh_until - loop.time()
+            fresh = seat.fresh_until - loop.time()
             try:
-                await bell.wait(max(0.0, min(LOOK, left, fresh) if fresh > 0 else min(LOOK, left)))
+                await bell.wait(max(0.0, min(left, fresh) if fresh > 0 else left))
             except asyncio.CancelledError:
                 self._keep(asyncio.create_task(self._wait_no_more(demand.worker_id)))
                 raise
@@ -246,11 +246,12 @@ class RedisBroker:
     async def _wait_no_more(self, worker_id: str) -> None:
         # Else it would be woken in the place of somebody who is there.
         seat = self._seat(worker_id)
+        turn = seat.turn
         waiting, seat.waiting = seat.waiting, ""
         with suppress(Unavailable):
             await self._link.command("ZREM", self._link.prefix + "waiting", waiting)
-            # From here on nothing is handed over to it any more.
-            self._give_back(_handed_over(self._wakes.worker(worker_id)))
+            if seat.turn == turn:  # else it waits again already, and hears it itself
+                self._give_back(_handed_over(self._wakes.worker(worker_id)))
 
     async def _return(self, asked: asyncio.Task[Offer], worker_id: str) -> None:
         with suppress(Unavailable):

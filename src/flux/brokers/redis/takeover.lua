@@ -1,4 +1,5 @@
--- What consumers hold that have not been heard of for a while is given back, and what is of no use any more goes.
+-- What consumers hold that have not been heard of for a while is given back, and what is of no use any more goes. Where a
+-- lane has something to give and somebody waits for such all the same, the word did not reach him: it is said again.
 -- ARGV: milliseconds of silence; the consumers that this is about, or none for all.
 local silence = tonumber(ARGV[1])
 local FORGOTTEN = 600000
@@ -39,6 +40,10 @@ for _, lane in ipairs(redis.call('SMEMBERS', prefix .. 'lanes')) do
     local priority, queue = parts_of(lane)
     redis.call('ZREM', prefix .. 'ready:' .. priority, queue)
   else
+    local priority, queue = parts_of(lane)
+    if redis.call('ZSCORE', prefix .. 'ready:' .. priority, queue) then
+      wake(queue, redis.call('XLEN', stream), '')
+    end
     local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, GROUP)
     for _, consumer in ipairs(consumers.err and {} or consumers) do
       if consumer[2] ~= BACK and consumer[4] == 0 and consumer[6] > FORGOTTEN then
