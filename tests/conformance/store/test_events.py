@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from flux.domain.duration import DAY, SECOND
-from flux.domain.job import JobState
-from flux.engine.ports import Store
+from flux.domain.job import JobState, NewJob
+from flux.engine.ports import Event, Store
 from tests.conformance.store.lab import LEASE, START, Lab, SteeredClock, illegal_transitions
 
 
@@ -98,6 +100,35 @@ async def test_starting_from_the_newest(lab: Lab, store: Store) -> None:
     assert await store.queries.events(newest.id, 10) == []
     third = await lab.add()
     assert [event.key for event in await store.queries.events(newest.id, 10)] == [third]
+
+
+async def test_a_follower_misses_nothing_while_many_write(lab: Lab) -> None:
+    stores = [lab.store, *[await lab.another() for _ in range(3)]]
+    jobs = [[lab.job() for _ in range(40)] for _ in stores]
+    heard: list[Event] = []
+    done = False
+
+    async def write(store: Store, jobs: list[NewJob]) -> None:
+        for job in jobs:
+            await store.jobs.insert([[job]])
+            if job is not jobs[0]:
+                await store.jobs.cancel([jobs[0].id, job.id], None)
+
+    async def follow() -> None:
+        while True:
+            last = done
+            page = await lab.store.queries.events(heard[-1].id if heard else "0.0", 7)
+            heard.extend(page)
+            if last and not page:
+                return
+            await asyncio.sleep(0)  # a store without threads never waits
+
+    follower = asyncio.create_task(follow())
+    await asyncio.gather(*[write(store, mine) for store, mine in zip(stores, jobs, strict=True)])
+    done = True
+    await follower
+    assert heard == await lab.all_events()
+    assert len(heard) == 4 * 40 * 2
 
 
 async def test_queues_workers_and_schedules_have_events_too(lab: Lab, store: Store) -> None:

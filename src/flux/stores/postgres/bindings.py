@@ -248,9 +248,11 @@ BINDINGS: Final[dict[str, Binding]] = {
         },
         {},
     ),
-    "settled": Binding({}, {"batch": int}),
+    "mark_events": Binding({"namespace": str, "batch": int, "index": int}, {"last": int, "before": int}),
+    "settled": Binding({"before": int}, {"settled": bool}),
+    "settled_among_strangers": Binding({"before": int}, {"settled": bool}),
     "read_events": Binding(
-        {"settled": int, "namespace": str, "batch": int, "limit": int},
+        {"namespace": str, "batch": int, "last": int, "limit": int},
         {
             "batch": int,
             "at": int,
@@ -260,25 +262,10 @@ BINDINGS: Final[dict[str, Binding]] = {
             "queue": str,
             "key": str,
             "ids": list[UUID],
-            "settled": bool,
         },
     ),
     "newest_event": Binding(
-        {"settled": int, "namespace": str},
-        {
-            "batch": int,
-            "at": int,
-            "subject": str,
-            "state": str,
-            "type": str,
-            "queue": str,
-            "key": str,
-            "ids": list[UUID],
-            "settled": bool,
-        },
-    ),
-    "newest_settled_event": Binding(
-        {"namespace": str, "settled": int},
+        {"namespace": str, "last": int},
         {
             "batch": int,
             "at": int,

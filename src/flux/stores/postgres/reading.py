@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 from collections.abc import Sequence
 from typing import Final, TypeAlias, TypeVar
 
@@ -12,11 +10,11 @@ import msgspec
 from flux.domain.job import Attempt, Job, JobState, LogLine
 from flux.engine.ports import Event, JobFilter, JobPage, RollupRow, RunningJob, WorkerInfo, WorkerView
 from flux.stores.listing import plan_listing
-from flux.stores.pages import LAST, read_cursor, read_event_id, time_or_none, write_cursor
+from flux.stores.pages import LAST, read_cursor, time_or_none, write_cursor
 from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
-from flux.stores.postgres.events import SQL as EVENTS
-from flux.stores.postgres.events import EventLog, single_events
+from flux.stores.postgres.events import EventLog
+from flux.stores.postgres.following import EventReader
 from flux.stores.postgres.listing import in_documents
 from flux.stores.postgres.rows import SQL, read_jobs
 from flux.stores.postgres.searching import Search
@@ -35,10 +33,6 @@ _running: Final = msgspec.json.Decoder(tuple[RunningJob, ...])
 _MOST_WORKERS: Final = 10_000
 _FOREVER: Final = (1 << 63) - 1
 
-_SETTLING = 0.005
-_SETTLED_WITHIN = 200
-"""How often, and so many times, events are asked for again that a transaction of somebody else still holds back."""
-
 
 class PostgresQueries:
     """The port ``Queries``."""
@@ -46,6 +40,7 @@ class PostgresQueries:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._namespace = database.namespace
+        self._events = EventReader(database)
 
     # --- jobs --------------------------------------------------------------------------------------------------
 
@@ -179,45 +174,8 @@ class PostgresQueries:
     # --- events ------------------------------------------------------------------------------------------------
 
     async def events(self, after: str | None, limit: int) -> List[Event]:
-        """Events after the id, oldest first; None: only the newest one. Raises ``Invalid`` for a bad id.
-
-        What is committed may be held back for a moment by a transaction that began earlier and is still under way;
-        for a second it is waited for.
-        """
-        if after is None:
-            return await self._newest_event()
-        batch, index = read_event_id(after)
-        for _ in range(_SETTLED_WITHIN):
-            settled_batch = await self._settled()
-            rows = await self._database.statement(
-                EVENTS["read_events"],
-                namespace=self._namespace,
-                batch=batch,
-                limit=limit + 1,
-                settled=settled_batch,
-            )
-            settled = list(itertools.takewhile(lambda row: row["settled"], rows))
-            found = single_events(settled, batch, index)[:limit]
-            if found or len(settled) == len(rows):
-                return found
-            await asyncio.sleep(_SETTLING)
-        return []
-
-    async def _newest_event(self) -> List[Event]:
-        for _ in range(_SETTLED_WITHIN):
-            asked = {"namespace": self._namespace, "settled": await self._settled()}
-            rows = await self._database.statement(EVENTS["newest_event"], **asked)
-            if all(row["settled"] for row in rows):
-                return single_events(rows)[-1:]
-            await asyncio.sleep(_SETTLING)
-        rows = await self._database.statement(EVENTS["newest_settled_event"], **asked)
-        return single_events(rows)[-1:]
-
-    async def _settled(self) -> int:
-        """The number before which nothing is put any more; what it comes to must be known before events are read."""
-        [row] = await self._database.statement(EVENTS["settled"])
-        batch: int = row["batch"]
-        return batch
+        """Events after the id, oldest first; None: only the newest one. Raises ``Invalid`` for a bad id."""
+        return await (self._events.newest() if after is None else self._events.after(after, limit))
 
 
 def _worker(row: Record) -> WorkerView:

@@ -1,25 +1,17 @@
--- Whoever writes events has written them before this, or writes them by the new numbers.
+-- Batches of changes were numbered by their transaction first, and that was not the order of changes: a transaction gets its
+-- number at its first write, and may come to a job's row after one that began later. Processes of the version before read by
+-- flux.settled_batch() as long as they run, and it does not wait for late commits among the new numbers.
+
+-- Whoever has written by the old rule ends first; nobody writes between the rules.
 LOCK TABLE flux.events IN SHARE ROW EXCLUSIVE MODE;
--- Past every number of old.
-SELECT setval('flux.event_order', pg_snapshot_xmax(pg_current_snapshot())::text::bigint << 20);
+-- What is new comes after all that was ever numbered here, or before this database was copied: clients go on where they were.
+SELECT setval('flux.event_order', greatest(pg_snapshot_xmax(pg_current_snapshot())::text::bigint << 20,
+                                           (SELECT max(batch) FROM flux.events)))
+  FROM flux.event_order WHERE is_called;
 
--- A batch's number is drawn while the rows of its jobs are held, so that the events of one job are in the order in which
--- they happened. Before it is drawn a lock tells readers from which number on its transaction may yet put something; sixteen
--- numbers share one, since a transaction may write many batches.
+-- The number of the next batch, given when its transaction has locked the rows that it is about: so the numbers of what
+-- happens to a job are in the order in which it happens (as long as no session takes numbers ahead: CACHE 1, the default).
+-- The transaction has a number of its own before that: by it readers know who may still have an earlier batch to commit
+-- (queries/events.sql).
 CREATE OR REPLACE FUNCTION flux.event_batch() RETURNS bigint LANGUAGE sql VOLATILE
-AS $$ SELECT nextval(CASE WHEN pg_try_advisory_xact_lock_shared(
-                              18028::bigint << 48 | coalesce(pg_sequence_last_value('flux.event_order'), 0) & ~15::bigint)
-                          THEN 'flux.event_order'::regclass END) $$;
-
--- What lies before it can have nothing put before it any more. To be asked in a statement before the one that reads, which
--- sees then whatever was committed until now. What is drawn after the first line is larger.
-CREATE OR REPLACE FUNCTION flux.settled_batch() RETURNS bigint LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-    last_drawn bigint := coalesce(pg_sequence_last_value('flux.event_order'), 0);
-BEGIN
-    RETURN 1 + least(last_drawn, (
-        SELECT min((l.classid::bigint << 32 | l.objid::bigint) & (1::bigint << 48) - 1) FROM pg_locks l
-         WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.classid::bigint >> 16 = 18028
-           AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())));
-END $$;
+AS $$ SELECT CASE WHEN pg_current_xact_id() IS NOT NULL THEN nextval('flux.event_order') END $$;
