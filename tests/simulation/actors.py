@@ -19,7 +19,6 @@ from flux.engine.ports import Store
 from flux.engine.scheduler import Scheduler, SchedulerOptions
 from flux.engine.worker import Worker
 from flux.engine.worker_options import WorkerOptions
-from flux.stores.sqlite.hub import Hub
 from tests.simulation.faults import Faults, FaultyStore
 from tests.simulation.handlers import handlers
 from tests.simulation.loop import Process
@@ -41,27 +40,6 @@ class HostClock:
     def monotonic(self) -> int:
         """Goes on while the process is stopped."""
         return int(self._world.loop.time() * 1_000_000) + SECOND
-
-
-class ProcessHub(Hub):
-    """Commits of this process are told to it at once, to the others a little later, as their polls would find them."""
-
-    def __init__(self, world: World, process: Process) -> None:
-        super().__init__()
-        self._world = world
-        self.process = process
-        self.context = process.context()
-        self.told = False
-
-    def notify(self) -> None:
-        """This process has committed."""
-        super().notify()
-        self._world.committed(self)
-
-    def heard(self) -> None:
-        """Another one has."""
-        self.told = False
-        super().notify()
 
 
 class StrandKeeper:
@@ -99,7 +77,6 @@ class Actor:
         self.births = 0
         self.process: Process = world.loop.world
         self.faults: Faults | None = None
-        self.inner: Store | None = None
         self.up = False
 
     def start(self) -> None:
@@ -122,9 +99,7 @@ class Actor:
 
     def _gone(self) -> None:
         self.up = False
-        inner, self.inner = self.inner, None
-        if inner is not None:
-            self.world.forget(inner)
+        self.world.ground.forget(self.process)
         self.world.later(self.world.random.random() * 3, self._again)
 
     def _again(self) -> None:
@@ -145,7 +120,6 @@ class Actor:
     async def _engine(self, process: Process) -> Engine:
         world = self.world
         inner, broker = world.connect(process)
-        self.inner = inner
         self.faults = Faults(world.random, world.weather, world.history, world.auditor)
         store = cast(Store, FaultyStore(world.wrap(inner), self.faults))
         engine = Engine(store, broker(store), HostClock(world), Random(world.random.getrandbits(64)))

@@ -35,6 +35,8 @@ class Auditor(Observer):
         self._witness = witness
         self._cursor = "0.0"
         self.accepted: set[str] = set()
+        self.ordered: set[str] = set()
+        """Created in a caller's own transaction, whatever became of that."""
         self.keys: dict[str, set[str]] = {}
         self.unique: dict[str, str] = {}
         self.cancelled: set[str] = set()

@@ -153,6 +153,16 @@ def handlers(witness: Witness) -> dict[str, Handler]:
                 return {"a": object()}
         return None
 
+    async def transact(context: Context) -> Any:
+        """Writes down that it ran, together with its success."""
+        await asyncio.sleep(context.payload["seconds"])
+        async with context.transaction() as connection:
+            await connection.execute("INSERT INTO trail.writes (job) VALUES ($1)", context.job_id)
+            if witness.times(context.job_id) <= context.payload["times"] - 2:
+                raise ValueError("not yet")
+            await asyncio.sleep(context.payload["seconds"] / 10)
+            context.result = {"did": context.job_id}
+
     async def chunk(contexts: Sequence[Context]) -> Any:
         seen = [witness.began(context) for context in contexts]
         try:
@@ -164,7 +174,7 @@ def handlers(witness: Witness) -> dict[str, Handler]:
 
     known = {
         kind.__name__: Handler(type=kind.__name__, call=watched(kind))
-        for kind in (ok, sleep, fail, snooze, hang, count, whim)
+        for kind in (ok, sleep, fail, snooze, hang, count, whim, transact)
     }
     known["chunk"] = Handler(type="chunk", call=watched(ok), call_chunk=chunk, chunk=4, chunk_wait=100_000)
     return known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ QUEUES = ("default", "mail", "slow")
 BACKOFF: dict[str, Any] = {"kind": "constant", "base": "500ms", "jitter": 0.5}
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, kw_only=True):
     """A request (or several, in one transaction) and when it is made."""
 
     at: float
@@ -74,22 +75,33 @@ class Item(msgspec.Struct):
 class Plan:
     """Who submits what, and when."""
 
-    def __init__(self, random: Random, lives: int, storm: float) -> None:
+    def __init__(
+        self,
+        random: Random,
+        lives: int,
+        storm: float,
+        *,
+        kinds: Sequence[str] = (),
+        within: Callable[[Item], Item] | None = None,
+    ) -> None:
+        """``kinds``: more types of jobs than usual. ``within``: how a request is made in a caller's transaction."""
         self.total = lives
         self._under_way: dict[str, Item] = {}
         self._items: list[Item] = []
         left = lives
         while left > 0:
             size = random.choice([1, 1, 1, 1, 1, 1, 2, 10])
-            requests = [_request(random) for _ in range(min(size, left))]
+            requests = [_request(random, kinds) for _ in range(min(size, left))]
             left -= len(requests)
-            item = Item(random.random() * storm, requests)
+            item = Item(at=random.random() * storm, requests=requests)
             if size == 1 and random.random() < 0.3:
                 item.requests[0].idempotency_key = f"key-{left}"
                 if random.random() < 0.5:
                     # Two callers at once, or one after the other.
                     again = item.at + random.choice([0.0, random.random() * 10])
-                    self._items.append(Item(again, item.requests))
+                    self._items.append(Item(at=again, requests=item.requests))
+            if within is not None and random.random() < 0.3:
+                item = within(item)
             self._items.append(item)
         self._items.sort(key=lambda item: item.at, reverse=True)
 
@@ -115,14 +127,17 @@ class Plan:
     def finished(self) -> bool:
         """Whether nothing is left to submit."""
         return not self._items and not any(
-            item.key or len(item.requests) > 1 for item in self._under_way.values()
+            item.key or len(item.requests) > 1 for item in self._under_way.values() if type(item) is Item
         )
 
 
-def _request(random: Random) -> JobRequest:
+def _request(random: Random, kinds: Sequence[str]) -> JobRequest:
     seconds = random.choice([0.0, 0.01, 0.2, 1.0, 3.0])
     kind = random.choice(
-        ["ok"] * 4 + ["sleep"] * 3 + ["fail"] * 3 + ["snooze", "hang", "count", "whim", "chunk", "mystery"]
+        ["ok"] * 4
+        + ["sleep"] * 3
+        + ["fail"] * 3
+        + ["snooze", "hang", "count", "whim", "chunk", "mystery", *kinds]
     )
     if kind == "sleep":
         seconds = random.choice([seconds, 8.0])

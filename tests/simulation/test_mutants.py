@@ -66,7 +66,7 @@ def without_the_fence() -> Callable[[Store], Store]:
     return mutant(Unfenced)
 
 
-def forgetting() -> Callable[[Store], Store]:
+def forgetting(every: int = 20) -> Callable[[Store], Store]:
     """Now and then a job is answered and not stored."""
     count = 0
 
@@ -74,7 +74,7 @@ def forgetting() -> Callable[[Store], Store]:
         async def insert(self, batches: Sequence[Sequence[NewJob]]) -> list[list[Inserted] | FluxError]:
             nonlocal count
             count += 1
-            if count % 20 or any(job.idempotency for batch in batches for job in batch):
+            if count % every or any(job.idempotency for batch in batches for job in batch):
                 stored: list[list[Inserted] | FluxError] = await self.inner.insert(batches)
                 return stored
             return [[Inserted(job.id, JobState.AVAILABLE, 0, 0) for job in batch] for batch in batches]

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from typing import Any, cast
 
@@ -21,22 +19,15 @@ from flux.domain.schedule import Misfire
 from flux.engine.engine import Engine
 from flux.engine.ports import Broker, Retention, Store
 from flux.engine.schedule_request import ScheduleRequest
-from flux.stores.sqlite.store import SqliteStore
-from tests.simulation.actors import (
-    Actor,
-    ClientActor,
-    HostClock,
-    ProcessHub,
-    SchedulerActor,
-    WorkerActor,
-)
+from tests.simulation.actors import Actor, ClientActor, HostClock, SchedulerActor, WorkerActor
 from tests.simulation.audit import Auditor, Violation
 from tests.simulation.broker import Carrier, LossyBroker, Manners
 from tests.simulation.faults import Faults, FaultyStore, Weather
+from tests.simulation.ground import Ground, SqliteGround
 from tests.simulation.handlers import Witness
 from tests.simulation.history import History
-from tests.simulation.loop import Process, VirtualLoop
-from tests.simulation.plan import BACKOFF, Meddler, Plan
+from tests.simulation.loop import Process
+from tests.simulation.plan import BACKOFF, Meddler
 
 START = 1_800_000_000_000_000
 PATIENCE = 300.0
@@ -102,20 +93,22 @@ class World:
         digest: bool = False,
         wrap: Callable[[Store], Store] | None = None,
         climate: Climate | None = None,
+        ground: Ground | None = None,
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
-        self.loop = VirtualLoop(Random(seed ^ 0x5EED))
+        self.ground = ground or SqliteGround()
+        self.loop = self.ground.make_loop(Random(seed ^ 0x5EED))
         self.loop.set_exception_handler(self._unhandled)
         self.history = History(self.loop.time, tell, digest)
         self.wrap = wrap or (lambda store: store)
         self.climate = climate or climate_of(self.random)
-        self._command = f"python -m tests.simulation --seed {seed} --size {lives}"
+        self._command = f"python -m tests.simulation{self.ground.option} --seed {seed} --size {lives}"
         if climate == STRICT:
             self._command += " --strict"
         self.lease = self.random.choice([2, 3, 5]) * SECOND
         self.retention = Retention(succeeded=None, dead=None, cancelled=None, most=None)
-        self.storm = self.random.choice(self.storms)
+        self.storm = self.random.choice(self.ground.storms or self.storms)
         self.step = 0
         self.closing = False
         self.kills = 0
@@ -125,10 +118,7 @@ class World:
         self.manners = Manners()
         self.witness = Witness(self.loop.time, self.wall)
         self.witness.exclusive = self.climate.exclusive
-        self.plan = Plan(self.random, lives, self.storm)
-        self._hubs: list[ProcessHub] = []
-        self._stores: list[Store] = []
-        self._place: Path
+        self.plan = self.ground.make_plan(self.random, lives, self.storm)
         self._carrier = Carrier(self.random, self.manners, self.history)
         self.auditor: Auditor
 
@@ -139,18 +129,8 @@ class World:
         return START + self.step + int(self.loop.time() * 1_000_000)
 
     def connect(self, process: Process) -> tuple[Store, Callable[[Store], Broker]]:
-        """A store of its own on the common file, and a broker."""
-        hub = ProcessHub(self, process)
-        store = SqliteStore(
-            str(self._place / "flux.db"),
-            clock=self.wall,
-            inline=True,
-            random=Random(self.random.getrandbits(64)),
-            hub=hub,
-        )
-        self._hubs.append(hub)
-        self._stores.append(store)
-        return store, self._broker
+        """A store of its own on the common database, and a broker."""
+        return self.ground.connect(process), self._broker
 
     def _broker(self, store: Store) -> Broker:
         if self.climate.lossy_broker:
@@ -158,17 +138,6 @@ class World:
         from flux.brokers.from_store import StoreBroker
 
         return StoreBroker(store)
-
-    def forget(self, store: Store) -> None:
-        """Its process is gone."""
-        self._hubs = [hub for hub in self._hubs if not hub.process.dead]
-
-    def committed(self, by: ProcessHub) -> None:
-        """Let the other processes find out, each in its own time."""
-        for hub in self._hubs:
-            if hub is not by and not hub.told and not hub.process.dead:
-                hub.told = True
-                self.loop.call_later(0.0005 + self.random.random() * 0.01, hub.heard, context=hub.context)
 
     def later(self, seconds: float, call: Callable[[], None]) -> None:
         """Do something that belongs to no process."""
@@ -186,30 +155,29 @@ class World:
         quiet.setLevel(logging.CRITICAL + 1)
         # What is collected when must not depend on what was allocated elsewhere: "never retrieved" is said then.
         gc.disable()
-        with tempfile.TemporaryDirectory(prefix="flux-sim-", dir=_fast_place()) as place:
-            self._place = Path(place)
-            try:
-                asyncio.set_event_loop(self.loop)
-                return self.loop.run_until_complete(self._live())
-            except BaseException as error:
-                error.add_note(f"{self._command}  # repeats this with its history")
-                raise
-            finally:
-                self.weather.over = True
-                self.closing = True
-                self._end()
-                asyncio.set_event_loop(None)
-                quiet.disabled, quiet.level, quiet.propagate = before
-                gc.enable()
-                gc.collect()
+        self.ground.begin(self)
+        try:
+            asyncio.set_event_loop(self.loop)
+            return self.loop.run_until_complete(self._live())
+        except BaseException as error:
+            error.add_note(f"{self._command}  # repeats this with its history")
+            raise
+        finally:
+            self.weather.over = True
+            self.closing = True
+            self._end()
+            self.ground.end()
+            asyncio.set_event_loop(None)
+            quiet.disabled, quiet.level, quiet.propagate = before
+            gc.enable()
+            gc.collect()
 
     async def _live(self) -> Outcome:
         random = self.random
         own = Process(self.loop, "auditor")
         inner, _ = self.connect(own)
-        self._hubs.pop()
         await inner.open()
-        self.auditor = Auditor(inner, self.witness)
+        self.auditor = self.ground.auditor(inner, self.witness)
         people = Engine(
             cast(Store, FaultyStore(inner, Faults(random, self.weather, self.history, self.auditor))),
             LossyBroker(self._carrier),
@@ -238,6 +206,7 @@ class World:
         self.history.say("the storm is over")
         self.weather.calm()
         self.manners.calm()
+        self.ground.calm()
         for actor in actors:
             actor.process.go_on()
             if actor.faults is not None:
@@ -366,22 +335,14 @@ class World:
             self._carrier.wipe()
         elif climate.jumps and luck < 0.30:
             self.step += int((random.random() - 0.5) * 4 * self.lease)
+            self.ground.time_changed()
             self.history.say("the clock steps: %+.3f s in all", self.step / SECOND)
+        elif climate.faults and luck > 0.95:
+            self.ground.strike(process)
 
     def _end(self) -> None:
         """Close everything in order, the dead included, and leave nothing to the garbage collector."""
         self.loop.set_exception_handler(lambda loop, context: None)
         self.loop.end()
-
-        async def close() -> None:
-            for store in self._stores:
-                await store.close()
-
-        self.loop.run_until_complete(close())
+        self.loop.run_until_complete(self.ground.close())
         self.loop.close()
-
-
-def _fast_place() -> str | None:
-    """Memory, where there is some: what is simulated is the engine, not the disk."""
-    shm = Path("/dev/shm")
-    return str(shm) if shm.is_dir() else None
