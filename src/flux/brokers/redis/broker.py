@@ -12,16 +12,14 @@ from flux.brokers.redis.lanes import RedisLanes
 from flux.brokers.redis.link import Link
 from flux.brokers.redis.names import wants_of
 from flux.brokers.redis.outbox import Outbox
+from flux.brokers.redis.seats import BATCH, HOLD, NOTHING, Seat, Seats, divide, handed_over
 from flux.brokers.redis.settlements import Receipt, Settlements
-from flux.brokers.redis.wakes import MOST_WORKERS, Bell, Wakes
+from flux.brokers.redis.wakes import Wakes
 from flux.domain.errors import Unavailable
 from flux.engine.ports import Broker, Demand, Hint, Offer
 
 WIDTH: Final = 10_000
 """The most hints of a lane: what a backlog of any size costs Redis (half a megabyte), and what a wipe can lose."""
-
-BATCH: Final = 500
-"""The most hints of one offer."""
 
 SETTLE: Final = 0.02
 """Seconds that what is done with may wait for the next look to take it along."""
@@ -31,28 +29,6 @@ AWAY: Final = 0.5
 
 FRESH: Final = 1.0
 """Seconds for which hints that go back are left to others, after this worker could not claim some."""
-
-_NO_OFFER: Final = Offer(ids=())
-
-
-class _Seat:
-    """A worker of this process."""
-
-    def __init__(self) -> None:
-        self.waiting = ""
-        """The entry that it may have among those who wait."""
-        self.fresh_until = 0.0
-        """When it looks again at what was given back."""
-        self.turn = 0
-        """Counts its receives."""
-
-
-def _handed_over(bell: Bell) -> Offer:
-    """The hints that came along with wake-ups; whoever rings from here on is news."""
-    pairs = [word.split(" ", 1) for word in bell.quiet() if word]
-    if not pairs:
-        return _NO_OFFER
-    return Offer(tuple(id for id, _ in pairs), tuple(Receipt(lane) for _, lane in pairs))
 
 
 class RedisBroker:
@@ -79,7 +55,7 @@ class RedisBroker:
         self._outbox = Outbox(self._link, width)
         self._settlements = Settlements()
         self._settling: asyncio.TimerHandle | None = None
-        self._seats: dict[str, _Seat] = {}
+        self._seats = Seats()
         self._tasks: set[asyncio.Task[None]] = set()
         self._width = width
         self.lanes = RedisLanes(self._link, self._wakes, width)
@@ -97,6 +73,9 @@ class RedisBroker:
             self._settling.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        for seat in self._seats.values():
+            if (ahead := seat.take_ahead()) is not None:
+                await self._return_unseen(ahead)
         await self._settle()
         with suppress(Unavailable):
             if self._seats:
@@ -126,7 +105,7 @@ class RedisBroker:
         """See the port. When nothing came for as long as that, the offer is to look by policy."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout
-        seat, bell = self._seat(demand.worker_id), self._wakes.worker(demand.worker_id)
+        seat, bell = self._seats.of(demand.worker_id), self._wakes.worker(demand.worker_id)
         seat.turn += 1
         while True:
             left = until - loop.time()
@@ -136,15 +115,17 @@ class RedisBroker:
                     return offer
                 continue
             # Whoever rings from here on may have something that this look does not see.
-            offer = _handed_over(bell)
+            offer = handed_over(bell)
             if offer.ids:
                 return offer
             try:
-                offer = await self._look(demand, wait=left > 0)
+                offer = await self._look(seat, demand, wait=left > 0)
             except Unavailable:
                 continue
             if offer.ids:
-                return self._in_front(_handed_over(bell), offer, demand.slots)
+                if seat.wants_ahead(demand, offer, loop.time()):
+                    self._look_ahead(seat, demand)
+                return self._in_front(handed_over(bell), offer, demand.slots)
             if left <= 0:
                 # Wake-ups, hints and the dispatcher are a help and no promise.
                 return Offer(ids=None)
@@ -164,27 +145,45 @@ class RedisBroker:
             return
         loop = asyncio.get_running_loop()
         if self._settlements.settle(offer.ids, offer.receipts, claimed):
-            self._seat(demand.worker_id).fresh_until = loop.time() + FRESH
+            self._seats.of(demand.worker_id).fresh_until = loop.time() + FRESH
         self._settle_soon()
 
-    async def _look(self, demand: Demand, wait: bool) -> Offer:
+    async def _look(self, seat: Seat, demand: Demand, wait: bool) -> Offer:
         """Ask once; with ``wait`` it is woken when there was nothing. What comes after a cancellation goes back."""
-        asked = asyncio.create_task(self._ask(demand, wait))
+        if (ahead := seat.take_ahead()) is not None:
+            offer, rest = divide(await self._answer(ahead, demand), demand.slots)
+            self._give_back(rest)
+            if offer.ids:
+                return offer
+        return await self._answer(asyncio.create_task(self._ask(demand, demand.slots, wait)), demand)
+
+    async def _answer(self, asked: asyncio.Task[Offer], demand: Demand) -> Offer:
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
             self._keep(asyncio.create_task(self._return(asked, demand.worker_id)))
             raise
 
-    async def _ask(self, demand: Demand, wait: bool) -> Offer:
-        worker, seat = demand.worker_id, self._seat(demand.worker_id)
-        count = min(BATCH, demand.slots)
+    def _look_ahead(self, seat: Seat, demand: Demand) -> None:
+        """The next hints are under way while these are being claimed."""
+        seat.ahead = ahead = asyncio.create_task(self._ask(demand, BATCH, wait=False))
+        asyncio.get_running_loop().call_later(HOLD, self._no_more_ahead, seat, ahead)
+
+    def _no_more_ahead(self, seat: Seat, ahead: asyncio.Task[Offer]) -> None:
+        # It has not come for them: they are for others.
+        if seat.ahead is ahead:
+            seat.ahead = None
+            self._keep(asyncio.create_task(self._return_unseen(ahead)))
+
+    async def _ask(self, demand: Demand, slots: int, wait: bool) -> Offer:
+        worker, seat = demand.worker_id, self._seats.of(demand.worker_id)
+        count = min(BATCH, slots)
         loop = asyncio.get_running_loop()
         waiting = f"{self._process} {worker} {wants_of(demand)}" if wait and count > 0 else ""
         was_waiting, seat.waiting = seat.waiting, waiting
         bounds: list[str | int] = []
         for queue, room in demand.queues.items():
-            bounds += (queue, max(0, min(room, count)))
+            bounds += (queue, max(0, min(room, count) if room < demand.slots else count))
         found: list[Any] = await self._link.run(
             "receive",
             worker,
@@ -205,7 +204,7 @@ class RedisBroker:
             lane, again = found[at].decode(), found[at + 1] == 1
             ids += found[at + 3].decode().split()
             receipts += [Receipt(lane, entry, again) for entry in found[at + 2].decode().split()]
-        return Offer(tuple(ids), tuple(receipts)) if ids else _NO_OFFER
+        return Offer(tuple(ids), tuple(receipts)) if ids else NOTHING
 
     # --- settling ---
 
@@ -213,9 +212,10 @@ class RedisBroker:
         """What was handed over on the way is older than what was found; what there is no room for goes back."""
         if not handed.ids:
             return found
-        ids, receipts = handed.ids + (found.ids or ()), handed.receipts + found.receipts
-        self._give_back(Offer(ids[room:], receipts[room:]))
-        return Offer(ids[:room], receipts[:room])
+        both = Offer(handed.ids + (found.ids or ()), handed.receipts + found.receipts)
+        offer, rest = divide(both, room)
+        self._give_back(rest)
+        return offer
 
     def _give_back(self, offer: Offer) -> None:
         """Nobody has looked at it."""
@@ -245,18 +245,21 @@ class RedisBroker:
 
     async def _wait_no_more(self, worker_id: str) -> None:
         # Else it would be woken in the place of somebody who is there.
-        seat = self._seat(worker_id)
+        seat = self._seats.of(worker_id)
         turn = seat.turn
         waiting, seat.waiting = seat.waiting, ""
         with suppress(Unavailable):
             await self._link.command("ZREM", self._link.prefix + "waiting", waiting)
             if seat.turn == turn:  # else it waits again already, and hears it itself
-                self._give_back(_handed_over(self._wakes.worker(worker_id)))
+                self._give_back(handed_over(self._wakes.worker(worker_id)))
 
     async def _return(self, asked: asyncio.Task[Offer], worker_id: str) -> None:
+        await self._return_unseen(asked)
+        await self._wait_no_more(worker_id)
+
+    async def _return_unseen(self, asked: asyncio.Task[Offer]) -> None:
         with suppress(Unavailable):
             self._give_back(await asked)
-            await self._wait_no_more(worker_id)
 
     def _returned(self) -> None:
         if self._seats:
@@ -269,15 +272,6 @@ class RedisBroker:
         with suppress(Unavailable):
             await self._link.run("takeover", 0, *self._seats)
         self._wakes.ring_all()
-
-    def _seat(self, worker_id: str) -> _Seat:
-        seat = self._seats.get(worker_id)
-        if seat is None:
-            # Ids are new at each lapse of a lease: what the old ones hold is taken over.
-            for stale in list(self._seats)[:-MOST_WORKERS]:
-                del self._seats[stale]
-            seat = self._seats[worker_id] = _Seat()
-        return seat
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
