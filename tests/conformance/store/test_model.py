@@ -323,9 +323,9 @@ class StoreMachine(RuleBasedStateMachine):
         name = self.worker_of[data.draw(st.sampled_from(sorted(self.worker_of)))]
         if self.leases.get(name, 0) <= self.now:
             with pytest.raises(LeaseLost):
-                self.run(self.lab.store.leases.renew(name, LEASE, 0))
+                self.run(self.lab.store.leases.renew(name, LEASE))
             return
-        renewal = self.run(self.lab.store.leases.renew(name, LEASE, 0))
+        renewal = self.run(self.lab.store.leases.renew(name, LEASE))
         assert set(renewal.cancels) == {
             job_id for job_id, known in self.jobs.items() if known.asked and known.worker == name
         }

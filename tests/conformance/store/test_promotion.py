@@ -159,7 +159,7 @@ async def test_types_that_no_live_worker_knows(lab: Lab, store: Store, clock: St
     await lab.worker("w2", types=("unknown",))
     assert await store.duties.waiting_types() == []
     clock.advance(LEASE - 2 * SECOND)
-    await store.leases.renew("w1", LEASE, 0)
+    await store.leases.renew("w1", LEASE)
     clock.advance(3 * SECOND)
     assert await store.duties.waiting_types() == [("unknown", "q", START)]
 

@@ -325,7 +325,7 @@ def statements() -> Iterator[tuple[str, dict[str, Any]]]:
     for text in (rows.select_jobs(True), rows.select_jobs(False), reading._STATES):
         yield text, {"ids": "[]"}
     yield reading._LOGS, {"job_id": "", "after": 0, "limit": 1}
-    yield reading._WORKERS, {"now": 0, "since": 0, "most": 1}
+    yield reading._WORKERS, {"now": 0, "since": 0, "most": 1, "running": 1}
     yield reading._ROLLUPS, {"since": 0, "step": 1, "until": 1}
     yield reading._DEPTHS, {"since": 0, "step": 1}
     yield reading._NEWEST_EVENT, {}

@@ -49,12 +49,12 @@ DELETE FROM occurrences
 
 -- A schedule knows the newest of its jobs that are forgotten (beside max() SQLite takes the others from that row).
 -- name: mark_schedules
-UPDATE schedules SET forgotten_id = d.id, forgotten_state = d.state, forgotten_created_at = d.created_at,
-                     forgotten_run_at = d.run_at
+UPDATE schedules SET forgotten_id = newest.id, forgotten_state = newest.state,
+                     forgotten_created_at = newest.created_at, forgotten_run_at = newest.run_at
   FROM (SELECT d.schedule_id, max(d.id) AS id, d.state, d.created_at, d.run_at FROM json_each(?2) j CROSS JOIN done d
-         WHERE d.namespace = ?1 AND d.id = j.value AND d.schedule_id IS NOT NULL GROUP BY d.schedule_id) d
- WHERE schedules.namespace = ?1 AND schedules.id = d.schedule_id
-   AND (schedules.forgotten_id IS NULL OR schedules.forgotten_id < d.id);
+         WHERE d.namespace = ?1 AND d.id = j.value AND d.schedule_id IS NOT NULL GROUP BY d.schedule_id) newest
+ WHERE schedules.namespace = ?1 AND schedules.id = newest.schedule_id
+   AND (schedules.forgotten_id IS NULL OR schedules.forgotten_id < newest.id);
 
 -- name: forget_attempts
 DELETE FROM attempts WHERE namespace = ?1 AND job_id IN (SELECT value FROM json_each(?2));
