@@ -51,6 +51,25 @@ async def test_a_long_backlog_runs_in_the_order_of_age(lab: Lab) -> None:
     assert await lab.take() == [next_one]
 
 
+@pytest.mark.usefixtures("holding")
+async def test_what_is_claimed_is_forgotten_in_whatever_order(lab: Lab) -> None:
+    """And nothing else: what others hold, and what nobody was given yet, stays."""
+    jobs = await lab.enqueue(WIDTH)
+    demands = [await lab.demand(f"w{number}", slots=4) for number in range(4)]
+    offers = [await lab.receive(lab.broker, demand) for demand in demands]
+    held = set(jobs)
+    for number in (2, 0, 3, 1):
+        claimed = await lab.claim(lab.broker, offers[number], demands[number])
+        assert len(claimed) == 4
+        held -= set(claimed)
+
+        async def forgotten(held: set[str] = held) -> bool:
+            return await lab.lanes.held(DEFAULT) == held
+
+        await lab.until(forgotten)
+    assert await lab.take() == jobs[16:]
+
+
 @pytest.mark.usefixtures("holding", "by_itself_never")
 async def test_hints_of_claimed_jobs_take_room_and_nobodys_turn(lab: Lab) -> None:
     """The dispatcher compares while a worker has claimed and not yet said so: what had no room then comes next."""
