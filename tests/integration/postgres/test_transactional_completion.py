@@ -30,7 +30,7 @@ Body = Callable[[Context], Awaitable[Any]]
 @pytest.fixture(autouse=True)
 def ledger(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What handlers write to; and leases short enough to see one end."""
-    monkeypatch.setenv("FLUX_LEASE", "2s")
+    monkeypatch.setenv("FLUX_LEASE", "5s")
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE ledger (attempt int, UNIQUE (attempt) DEFERRABLE INITIALLY DEFERRED)"
