@@ -110,6 +110,23 @@ async def test_who_cannot_run_it_passes_it_on(lab: Lab, here: Here) -> None:
     assert await lab.take("w2", types=("new",)) == [job]
 
 
+async def test_of_many_who_cannot_run_it_one_is_asked(lab: Lab, here: Here) -> None:
+    """Workers that know the same types would all say the same: it goes on to another kind, in a few milliseconds."""
+    old, middle, new = ("old",), ("middle", "old"), ("new",)
+    kinds = {"a1": old, "a2": old, "b1": middle, "b2": middle, "c": new}
+    waiting = {
+        name: await waits(lab, here, await lab.another(), name, types=types) for name, types in kinds.items()
+    }
+    [job] = await lab.enqueue(type="new")
+    for name in ("a1", "b1"):
+        offer = await comes(waiting[name])
+        assert await lab.claim(lab.broker, offer, await lab.demand(name, types=kinds[name])) == []
+    assert (await comes(waiting["c"])).ids == (job,)
+    for name in ("a2", "b2"):
+        assert not waiting[name].done()
+        waiting[name].cancel()
+
+
 async def test_what_came_to_one_who_waits_no_more_is_for_others(lab: Lab, here: Here) -> None:
     leaving = await lab.another()
     for _ in range(20):
@@ -167,7 +184,7 @@ async def deaf_workers(here: Here, count: int) -> AsyncIterator[None]:
     listener = client.pubsub()
     await listener.subscribe(f"flux:{{{here.namespace}}}:wake:deaf")
     for number in range(count):
-        await client.zadd(f"flux:{{{here.namespace}}}:waiting", {f"deaf d{number} *": number})
+        await client.zadd(f"flux:{{{here.namespace}}}:waiting", {f"deaf kind d{number} *": number})
     try:
         yield
     finally:

@@ -121,7 +121,8 @@ async def test_a_queue_is_asked_for_again_once_there_is_room(rig: RedisRig) -> N
         begun.put_nowait(context.claimed.id)
         await go_on.wait()
 
-    async with rig.scheduler(), rig.worker(Handler(type="wait", call=wait), queues=parse_queues("*,mail:1")):
+    handler = Handler(type="wait", call=wait)
+    async with rig.scheduler(), rig.worker(handler, queues=parse_queues("*,mail:1"), lease=60 * SECOND):
         first = await rig.submit("wait", queue="mail")
         assert await begun.get() == first
         second = await rig.submit("wait", queue="mail")

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flux.brokers.redis.lanes import RedisLanes
 from flux.brokers.redis.link import Link
-from flux.brokers.redis.names import wants_of
+from flux.brokers.redis.names import kind_of, wants_of
 from flux.brokers.redis.outbox import Outbox
 from flux.brokers.redis.seats import BATCH, HOLD, NOTHING, Seat, Seats, divide, handed_over
 from flux.brokers.redis.settlements import Receipt, Settlements
@@ -144,7 +144,7 @@ class RedisBroker:
             await self._by_policy.acknowledge(offer, demand, claimed)
             return
         loop = asyncio.get_running_loop()
-        if self._settlements.settle(offer.ids, offer.receipts, claimed):
+        if self._settlements.settle(offer.ids, offer.receipts, claimed, kind_of(demand.types)):
             self._seats.of(demand.worker_id).fresh_until = loop.time() + FRESH
         self._settle_soon()
 
@@ -179,7 +179,9 @@ class RedisBroker:
         worker, seat = demand.worker_id, self._seats.of(demand.worker_id)
         count = min(BATCH, slots)
         loop = asyncio.get_running_loop()
-        waiting = f"{self._process} {worker} {wants_of(demand)}" if wait and count > 0 else ""
+        waiting = ""
+        if wait and count > 0:
+            waiting = f"{self._process} {kind_of(demand.types)} {worker} {wants_of(demand)}"
         was_waiting, seat.waiting = seat.waiting, waiting
         bounds: list[str | int] = []
         for queue, room in demand.queues.items():
@@ -240,8 +242,8 @@ class RedisBroker:
         with suppress(Unavailable):
             if words := self._settlements.take():
                 await self._link.run("settle", self._width, *words)
-            if words := self._settlements.take_homeless():
-                await self._link.run("publish", self._width, "worker", *words)
+            for tried, lane, ids in self._settlements.take_homeless():
+                await self._link.run("publish", self._width, 0, tried, lane, ids)
 
     async def _wait_no_more(self, worker_id: str) -> None:
         # Else it would be woken in the place of somebody who is there.

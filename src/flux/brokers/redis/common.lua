@@ -8,7 +8,7 @@
 --                             them, so that they keep their place in front of younger ones
 --   full                      lane -> hints not published since it was full
 --   lanes                     every lane there is
---   waiting                   workers that found nothing, longest waiting first: "<process> <worker> <wants>"
+--   waiting                   workers that found nothing, longest waiting first: "<process> <kind> <worker> <wants>"
 --   tick                      counts reads, to take queues in turn
 --
 -- No script has flags: a Redis without memory, or a read-only one, refuses each of them before it does anything.
@@ -52,8 +52,8 @@ local function serves(wants, queue)
 end
 
 -- Tell as many as there are hints, of those who take such; whether all of them could be told. Whoever does not hear it any
--- more is forgotten.
-local function wake(queue, hints, text)
+-- more is forgotten. Workers of a kind know the same types of jobs: of the kinds that have tried in vain nobody is told.
+local function wake(queue, hints, text, tried)
   local first = 0
   while hints > 0 do
     local found = redis.call('ZRANGE', prefix .. 'waiting', first, first + 15)
@@ -61,8 +61,8 @@ local function wake(queue, hints, text)
       return false
     end
     for _, member in ipairs(found) do
-      local process, worker, wants = string.match(member, '^(%S+) (%S+) (.*)$')
-      if serves(wants, queue) then
+      local process, kind, worker, wants = string.match(member, '^(%S+) (%S+) (%S+) (.*)$')
+      if serves(wants, queue) and not string.find(tried, kind, 1, true) then
         redis.call('ZREM', prefix .. 'waiting', member)
         if redis.call('PUBLISH', prefix .. 'wake:' .. process, worker .. text) > 0 then
           hints = hints - 1
@@ -78,10 +78,10 @@ local function wake(queue, hints, text)
 end
 
 -- A lane has something to give.
-local function offer(lane, hints)
+local function offer(lane, hints, tried)
   local priority, queue = parts_of(lane)
   redis.call('ZADD', prefix .. 'ready:' .. priority, 'NX', redis.call('GET', prefix .. 'tick') or 0, queue)
-  wake(queue, hints, '')
+  wake(queue, hints, '', tried)
 end
 
 -- What is older than this was given to somebody and is done with: the oldest entry that somebody holds, else the first that
@@ -118,7 +118,7 @@ local function forget(lane, entries, most)
   end
 end
 
-local function give_back(lane, entries)
+local function give_back(lane, entries, tried)
   local stream = stream_of(lane)
   local given = 0
   with_all(entries, function(...)
@@ -131,19 +131,19 @@ local function give_back(lane, entries)
   end)
   if given > 0 then
     redis.call('SADD', prefix .. 'back', lane)
-    offer(lane, given)
+    offer(lane, given, tried)
   end
 end
 
--- Triples from ARGV[first] on: lane, entries to forget, entries to give back.
+-- Fours from ARGV[first] on: lane, entries to forget, entries to give back, and which kinds had those in vain.
 local function settle(first, most)
-  for at = first, #ARGV, 3 do
+  for at = first, #ARGV, 4 do
     local done, back = split(ARGV[at + 1]), split(ARGV[at + 2])
     if #done > 0 then
       forget(ARGV[at], done, most)
     end
     if #back > 0 then
-      give_back(ARGV[at], back)
+      give_back(ARGV[at], back, ARGV[at + 3])
     end
   end
 end

@@ -63,7 +63,7 @@ class RedisLanes:
         fed = 0
         for first in range(0, len(ids), PAGE):
             page = ids[first : first + PAGE]
-            put: int = await self._link.run("publish", self.width, "dispatcher", name, " ".join(page))
+            put: int = await self._link.run("publish", self.width, 1, "", name, " ".join(page))
             fed += put
             if put < len(page):
                 break

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import blake2b
 
 from flux.engine.ports import Demand, Lane
 
@@ -24,6 +26,12 @@ def wants_of(demand: Demand) -> str:
         full = [queue for queue, room in demand.queues.items() if room <= 0]
         return "*" + _lines(f"!{queue}" for queue in full)
     return _lines(queue for queue, room in demand.queues.items() if room > 0)
+
+
+@lru_cache(maxsize=64)
+def kind_of(types: tuple[str, ...]) -> str:
+    """Workers that know the same types are of one kind."""
+    return blake2b("\n".join(types).encode(), digest_size=6).hexdigest()
 
 
 def _lines(words: Iterable[str]) -> str:

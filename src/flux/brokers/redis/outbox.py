@@ -50,7 +50,7 @@ class Outbox:
         for hint in batch:
             lanes.setdefault(lane_name(hint.queue, hint.priority), []).append(hint.job_id)
         words = [word for lane, ids in lanes.items() for word in (lane, " ".join(ids))]
-        return self._link.send("publish", self._width, "", *words)
+        return self._link.send("publish", self._width, 0, "", *words)
 
     async def _send(self, call: Call) -> None:
         try:

@@ -1,7 +1,7 @@
 -- Hints for a worker, the highest priority first; of one priority the queue first that was served longest ago.
 -- ARGV: worker; the most hints; 1 for the lowest priority first; 1 for every queue; 1 to pass by what was given back;
 -- the most of a lane; its entry in "waiting" until now, or ""; the one to make when there is nothing, or "";
--- how many bounds; the bounds: queue, the most of it; then triples to settle.
+-- how many bounds; the bounds: queue, the most of it; then fours to settle.
 -- Answers quadruples: lane, 1 when these were given back once already, entries, job ids.
 local worker, left = ARGV[1], tonumber(ARGV[2])
 local lowest, every, fresh = ARGV[3] == '1', ARGV[4] == '1', ARGV[5] == '1'

@@ -67,10 +67,12 @@ class Seats(dict[str, Seat]):
 
 def handed_over(bell: Bell) -> Offer:
     """The hints that came along with wake-ups; whoever rings from here on is news."""
-    pairs = [word.split(" ", 1) for word in bell.quiet() if word]
-    if not pairs:
+    given = [word.split(" ") for word in bell.quiet() if word]
+    if not given:
         return NOTHING
-    return Offer(tuple(id for id, _ in pairs), tuple(Receipt(lane) for _, lane in pairs))
+    return Offer(
+        tuple(id for id, _, _ in given), tuple(Receipt(lane, tried=tried) for _, lane, tried in given)
+    )
 
 
 def divide(offer: Offer, room: int) -> tuple[Offer, Offer]:

@@ -1,3 +1,3 @@
--- Forget hints, or give them back. ARGV: the most of a lane, triples.
+-- Forget hints, or give them back. ARGV: the most of a lane, fours.
 settle(2, tonumber(ARGV[1]))
 return 1

@@ -26,7 +26,7 @@ for _, lane in ipairs(redis.call('SMEMBERS', prefix .. 'lanes')) do
     end
   until count < 1000
   if #entries > 0 then
-    give_back(lane, entries)
+    give_back(lane, entries, '')
     taken = taken + #entries
   end
   if some then
@@ -42,7 +42,7 @@ for _, lane in ipairs(redis.call('SMEMBERS', prefix .. 'lanes')) do
   else
     local priority, queue = parts_of(lane)
     if redis.call('ZSCORE', prefix .. 'ready:' .. priority, queue) then
-      wake(queue, redis.call('XLEN', stream), '')
+      wake(queue, redis.call('XLEN', stream), '', '')
     end
     local consumers = redis.pcall('XINFO', 'CONSUMERS', stream, GROUP)
     for _, consumer in ipairs(consumers.err and {} or consumers) do
