@@ -64,7 +64,7 @@ def test_a_job_that_kills_its_workers_ends_dead_and_says_so(house: House) -> Non
     job = house.job(job_id)
     assert (job.state, job.attempt, job.error.kind) == ("dead", 2, "lost")
     assert "did not renew its lease" in job.error.message
-    leader.says("had lost their worker")
+    leader.says("1 running job of worker")
 
 
 def test_another_scheduler_leads_when_the_leader_is_killed(house: House) -> None:

@@ -105,5 +105,5 @@ def test_a_worker_whose_clock_is_an_hour_off_does_as_the_others_do(
     right = hosted.worker()
     off.kill()
     hosted.until(lambda: hosted.job(long).worker_id == right.worker_ids[0], "the job to run again", AGAIN)
-    leader.says(f"1 running job of worker {off.worker_ids[0]} had lost their worker: its lease is over")
+    leader.says(f"1 running job of worker {off.worker_ids[0]} had lost its worker: its lease is over")
     hosted.no_traceback()
