@@ -161,6 +161,29 @@ async def test_every_attempt_of_a_chunk_is_within_its_own_middleware(flux: Flux,
         assert [line.text for _, _, line in lines] == [f"outer of {payload}"]
 
 
+async def test_the_call_of_a_chunk_waits_for_all_that_are_on_their_way(flux: Flux) -> None:
+    calls: list[list[int]] = []
+    inside = asyncio.Event()
+
+    @flux.middleware
+    async def one_late_and_one_that_leaves(ctx: Context, call_next: CallNext) -> Any:
+        if ctx.payload == 1:
+            asyncio.get_running_loop().call_later(0.01, inside.set)
+        else:
+            await inside.wait()
+        return "left" if ctx.payload == 3 else await call_next(ctx)
+
+    @flux.job(chunk=3, chunk_wait="60s", max_retries=0)
+    async def index(items: list[int]) -> list[int]:
+        calls.append(sorted(items))
+        return items
+
+    async with flux.worker(concurrency=3):
+        handles = await flux.enqueue_many([index.request(item) for item in (1, 2, 3)])
+        assert [await handle.result(timeout=60) for handle in handles] == [1, 2, "left"]
+    assert calls == [[1, 2]]
+
+
 async def test_a_middleware_of_a_chunk_may_ask_again(flux: Flux) -> None:
     calls: list[list[int]] = []
 
