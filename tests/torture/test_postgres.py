@@ -67,7 +67,7 @@ def test_gone_for_less_than_a_lease(hosted: Hosted, private_postgres: PostgresSe
     assert rest.status("/health/live") == 200
     worker.says("cannot write ", "refuses connections")
     scheduler.says(" failed: ", "refuses connections")
-    api.says("is away", "Nothing can be accepted or written until that is over.")
+    api.says("Nothing can be accepted or written until that is over.")
     private_postgres.start()
     for path in ("/health", "/health/db", "/health/ready"):
         says_in_health(rest, path, "ok")
