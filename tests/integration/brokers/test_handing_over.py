@@ -165,7 +165,7 @@ async def test_who_waits_longest_is_handed_the_next_one(lab: Lab, here: Here) ->
 async def test_a_full_lane_hands_nothing_over(lab: Lab, here: Here) -> None:
     """What it has passed by is older."""
     jobs = await lab.enqueue(3 * WIDTH)
-    await lab.take_all(WIDTH, slots=WIDTH)
+    await lab.take_all(WIDTH, slots=WIDTH // 2)
     waiting = await waits(lab, here, lab.broker, "w1")
     [young] = await lab.enqueue()
     async with lab.dispatcher():

@@ -12,7 +12,7 @@ from flux.brokers.redis.lanes import RedisLanes
 from flux.brokers.redis.link import Link
 from flux.brokers.redis.names import kind_of, wants_of
 from flux.brokers.redis.outbox import Outbox
-from flux.brokers.redis.seats import BATCH, HOLD, NOTHING, Seat, Seats, divide, handed_over
+from flux.brokers.redis.seats import BATCH, NOTHING, Seat, Seats, divide, handed_over
 from flux.brokers.redis.settlements import Receipt, Settlements
 from flux.brokers.redis.wakes import Wakes
 from flux.domain.errors import Unavailable
@@ -73,9 +73,6 @@ class RedisBroker:
             self._settling.cancel()
         while self._tasks:
             await asyncio.wait(self._tasks)
-        for seat in self._seats.values():
-            if (ahead := seat.take_ahead()) is not None:
-                await self._return_unseen(ahead)
         await self._settle()
         with suppress(Unavailable):
             if self._seats:
@@ -107,6 +104,8 @@ class RedisBroker:
         until = loop.time() + timeout
         seat, bell = self._seats.of(demand.worker_id), self._wakes.worker(demand.worker_id)
         seat.turn += 1
+        if seat.by_policy:
+            return Offer(ids=None)
         while True:
             left = until - loop.time()
             if not self._link.up:
@@ -123,8 +122,6 @@ class RedisBroker:
             except Unavailable:
                 continue
             if offer.ids:
-                if seat.wants_ahead(demand, offer, loop.time()):
-                    self._look_ahead(seat, demand)
                 return self._in_front(handed_over(bell), offer, demand.slots)
             if left <= 0:
                 # Wake-ups, hints and the dispatcher are a help and no promise.
@@ -140,44 +137,28 @@ class RedisBroker:
 
     async def acknowledge(self, offer: Offer, demand: Demand, claimed: Sequence[str]) -> None:
         """See the port. It is said to Redis with the next look, or a little later."""
+        seat = self._seats.of(demand.worker_id)
+        seat.has_claimed(demand, offer, len(claimed))
         if offer.ids is None:
             await self._by_policy.acknowledge(offer, demand, claimed)
             return
         loop = asyncio.get_running_loop()
         if self._settlements.settle(offer.ids, offer.receipts, claimed, kind_of(demand.types)):
-            self._seats.of(demand.worker_id).fresh_until = loop.time() + FRESH
+            seat.fresh_until = loop.time() + FRESH
         self._settle_soon()
 
     async def _look(self, seat: Seat, demand: Demand, wait: bool) -> Offer:
         """Ask once; with ``wait`` it is woken when there was nothing. What comes after a cancellation goes back."""
-        if (ahead := seat.take_ahead()) is not None:
-            offer, rest = divide(await self._answer(ahead, demand), demand.slots)
-            self._give_back(rest)
-            if offer.ids:
-                return offer
-        return await self._answer(asyncio.create_task(self._ask(demand, demand.slots, wait)), demand)
-
-    async def _answer(self, asked: asyncio.Task[Offer], demand: Demand) -> Offer:
+        asked = asyncio.create_task(self._ask(seat, demand, wait))
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
             self._keep(asyncio.create_task(self._return(asked, demand.worker_id)))
             raise
 
-    def _look_ahead(self, seat: Seat, demand: Demand) -> None:
-        """The next hints are under way while these are being claimed."""
-        seat.ahead = ahead = asyncio.create_task(self._ask(demand, BATCH, wait=False))
-        asyncio.get_running_loop().call_later(HOLD, self._no_more_ahead, seat, ahead)
-
-    def _no_more_ahead(self, seat: Seat, ahead: asyncio.Task[Offer]) -> None:
-        # It has not come for them: they are for others.
-        if seat.ahead is ahead:
-            seat.ahead = None
-            self._keep(asyncio.create_task(self._return_unseen(ahead)))
-
-    async def _ask(self, demand: Demand, slots: int, wait: bool) -> Offer:
-        worker, seat = demand.worker_id, self._seats.of(demand.worker_id)
-        count = min(BATCH, slots)
+    async def _ask(self, seat: Seat, demand: Demand, wait: bool) -> Offer:
+        worker = demand.worker_id
+        count = min(BATCH, demand.slots)
         loop = asyncio.get_running_loop()
         waiting = ""
         if wait and count > 0:
@@ -256,12 +237,9 @@ class RedisBroker:
                 self._give_back(handed_over(self._wakes.worker(worker_id)))
 
     async def _return(self, asked: asyncio.Task[Offer], worker_id: str) -> None:
-        await self._return_unseen(asked)
-        await self._wait_no_more(worker_id)
-
-    async def _return_unseen(self, asked: asyncio.Task[Offer]) -> None:
         with suppress(Unavailable):
             self._give_back(await asked)
+        await self._wait_no_more(worker_id)
 
     def _returned(self) -> None:
         if self._seats:

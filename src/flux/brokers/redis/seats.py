@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from flux.brokers.redis.settlements import Receipt
@@ -14,11 +13,8 @@ NOTHING: Final = Offer(ids=())
 BATCH: Final = 500
 """The most hints of one offer."""
 
-MANY: Final = 100
-"""From so many hints at once on, the next are asked for while these are being claimed."""
-
-HOLD: Final = 0.25
-"""Seconds within which a quick worker comes for more; so long do hints that were fetched ahead wait for it."""
+MANY: Final = 20
+"""A claim of so many jobs costs the store less by policy than by as many hints, each of which it looks up by itself."""
 
 
 class Seat:
@@ -31,24 +27,17 @@ class Seat:
         """When it looks again at what was given back."""
         self.turn = 0
         """Counts its receives."""
-        self.ahead: asyncio.Task[Offer] | None = None
-        """The answer to come, or to be had, of a look before its time."""
-        self._filled_at = -HOLD
+        self.by_policy = False
+        """Whether its next claim is by policy, without a look at the hints."""
 
-    def wants_ahead(self, demand: Demand, offer: Offer, now: float) -> bool:
-        """Whether this worker will soon come for more: it got all that it asked for, and has room left or was quick."""
-        many = len(offer.ids or ())
-        if many < max(MANY, min(BATCH, demand.slots)) or any(
-            room < demand.slots for room in demand.queues.values()
-        ):
-            return False
-        quick, self._filled_at = now - self._filled_at < HOLD, now
-        return many < demand.slots or quick
+    def has_claimed(self, demand: Demand, offer: Offer, claimed: int) -> None:
+        """Draw conclusions from a claim.
 
-    def take_ahead(self) -> asyncio.Task[Offer] | None:
-        """What was fetched ahead; it is whoever's calls this."""
-        ahead, self.ahead = self.ahead, None
-        return ahead
+        One that took all that it could may leave more behind, which the store gives for less than hints do. So may one
+        whose hints were stale: somebody else claims by policy, faster than they are forgotten.
+        """
+        offered = demand.slots if offer.ids is None else len(offer.ids)
+        self.by_policy = claimed >= max(MANY, offered) or (offer.ids is not None and claimed < offered / 2)
 
 
 class Seats(dict[str, Seat]):
