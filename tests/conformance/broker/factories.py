@@ -60,18 +60,18 @@ class RedisPlace:
     """A namespace in a database of a Redis."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._namespace = uuid4().hex
+        self.url = url
+        self.namespace = uuid4().hex
 
     def broker(self, store: Store, width: int) -> Broker:
         """One process's."""
-        return RedisBroker(self._url, StoreBroker(store), namespace=self._namespace, width=width)
+        return RedisBroker(self.url, StoreBroker(store), namespace=self.namespace, width=width)
 
     def wipe(self) -> None:
         """FLUSHDB. The scripts go too, as at a restart."""
         import redis
 
-        with redis.Redis.from_url(self._url) as client:
+        with redis.Redis.from_url(self.url) as client:
             client.flushdb()
             client.script_flush()
 

@@ -7,32 +7,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 import redis
 import redis.asyncio as redis_asyncio
 
-from flux.brokers.from_store import StoreBroker
-from flux.brokers.redis.broker import RedisBroker
-from flux.engine.ports import Broker, Lane, Offer, Store
+from flux.engine.ports import Broker, Lane, Offer
+from tests.conformance.broker.factories import RedisPlace
 from tests.conformance.broker.lab import PATIENCE, WIDTH, Lab
 
 DEFAULT = Lane("default", 5)
 
 
-class Here:
+class Here(RedisPlace):
     """A namespace of one Redis, and who waits in it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.namespace = uuid4().hex
-
-    def broker(self, store: Store, width: int) -> Broker:
-        return RedisBroker(self.url, StoreBroker(store), namespace=self.namespace, width=width)
-
-    def wipe(self) -> None:
-        raise NotImplementedError
 
     async def waiting(self) -> int:
         def count() -> int:

@@ -22,32 +22,18 @@ from flux.brokers.redis import broker as redis_broker
 from flux.brokers.redis.broker import RedisBroker
 from flux.brokers.redis.link import Link, Unfit
 from flux.config import Settings, SettingsError, build_engine
-from flux.engine.ports import Broker, Lane, Store
+from flux.engine.ports import Lane
 from scripts.servers.redis import RedisServer
+from tests.conformance.broker.factories import RedisPlace
 from tests.conformance.broker.lab import WIDTH, Lab
 from tests.servers.private import Servers
 
 DEFAULT = Lane("default", 5)
 
 
-class At:
-    """A place in any Redis."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.namespace = uuid4().hex
-
-    def broker(self, store: Store, width: int) -> Broker:
-        return RedisBroker(self.url, StoreBroker(store), namespace=self.namespace, width=width)
-
-    def wipe(self) -> None:
-        with redis.Redis.from_url(self.url) as client:
-            client.flushall()
-
-
 @asynccontextmanager
 async def lab_at(url: str, folder: Path) -> AsyncIterator[Lab]:
-    lab = Lab(At(url), folder)
+    lab = Lab(RedisPlace(url), folder)
     await lab.open()
     try:
         yield lab
@@ -142,7 +128,7 @@ async def test_who_waits_hears_again_after_its_connection_was_cut(servers: Serve
 
 
 async def test_a_group_that_somebody_has_destroyed_is_made_again(redis_url: str, tmp_path: Path) -> None:
-    place = At(redis_url)
+    place = RedisPlace(redis_url)
     lab = Lab(place, tmp_path)
     await lab.open()
     try:
@@ -301,7 +287,7 @@ def test_a_url_that_cannot_be_used_is_refused_in_one_line(tmp_path: Path) -> Non
 async def test_a_backlog_of_a_million_costs_no_more_than_its_width(servers: Servers, tmp_path: Path) -> None:
     """Hints past the width are not held, so a million is shown by thirty thousand."""
     server = servers.redis(durable=False)
-    lab = Lab(At(server.url), tmp_path)
+    lab = Lab(RedisPlace(server.url), tmp_path)
     broker = RedisBroker(server.url, StoreBroker(lab.store), namespace="n", width=redis_broker.WIDTH)
     await broker.open()
     try:
