@@ -101,11 +101,12 @@ class RedisBroker:
     async def receive(self, demand: Demand, timeout: float) -> Offer | None:
         """See the port. When nothing came for as long as that, the offer is to look by policy."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + timeout
         seat, bell = self._seats.of(demand.worker_id), self._wakes.worker(demand.worker_id)
         seat.turn += 1
-        if seat.by_policy:
+        if seat.passes_hints_by:
             return Offer(ids=None)
+        # Where there is more by policy nobody waits for hints.
+        until = loop.time() + (0.0 if seat.by_policy else timeout)
         while True:
             left = until - loop.time()
             if not self._link.up:

@@ -16,6 +16,9 @@ BATCH: Final = 500
 MANY: Final = 20
 """A claim of so many jobs costs the store less by policy than by as many hints, each of which it looks up by itself."""
 
+TURNS: Final = 4
+"""One look of so many is for hints all the same: they take the queues of a priority in turn, and policy goes by age."""
+
 
 class Seat:
     """A worker of this process."""
@@ -28,7 +31,12 @@ class Seat:
         self.turn = 0
         """Counts its receives."""
         self.by_policy = False
-        """Whether its next claim is by policy, without a look at the hints."""
+        """Whether more is to be had by policy than hints would tell, or sooner."""
+
+    @property
+    def passes_hints_by(self) -> bool:
+        """Whether this receive needs no look at them."""
+        return self.by_policy and self.turn % TURNS != 0
 
     def has_claimed(self, demand: Demand, offer: Offer, claimed: int) -> None:
         """Draw conclusions from a claim.
@@ -36,8 +44,12 @@ class Seat:
         One that took all that it could may leave more behind, which the store gives for less than hints do. So may one
         whose hints were stale: somebody else claims by policy, faster than they are forgotten.
         """
-        offered = demand.slots if offer.ids is None else len(offer.ids)
-        self.by_policy = claimed >= max(MANY, offered) or (offer.ids is not None and claimed < offered / 2)
+        if offer.ids is None:
+            most = demand.slots if demand.every_queue else min(demand.slots, sum(demand.queues.values()))
+            self.by_policy = claimed >= max(MANY, most)
+        else:
+            offered = len(offer.ids)
+            self.by_policy = claimed >= max(MANY, offered) or claimed < offered // 2
 
 
 class Seats(dict[str, Seat]):
