@@ -32,6 +32,10 @@ LOOK_FOR_ORDERS = 0.05
 LONGEST_RECEIVE = 5.0
 """Seconds that a receive may wait: the poll that makes every wake-up optional."""
 
+HALVED = 100
+"""From so many slots on a claim fills at most half of them, where the store works on it beside the other half's
+outcomes."""
+
 LAST_WORD = 2.0
 """Seconds that handlers have to end once their jobs are handed back."""
 
@@ -87,6 +91,8 @@ class Tenure:
         self._woken = asyncio.Event()
         self._receiving: asyncio.Task[Any] | None = None
         self._demanded: Demand
+        halved = engine.store.parallel and options.concurrency >= HALVED
+        self._most_at_once = options.concurrency // 2 if halved else options.concurrency
         self._again = False
         self._lease: Lease
         self._claimed = 0
@@ -349,7 +355,7 @@ class Tenure:
         self._in_doubt = False
 
     def _demand(self, hints: tuple[str, ...] | None = None) -> Demand:
-        slots = self._options.concurrency - len(self._running)
+        slots = min(self._options.concurrency - len(self._running), self._most_at_once)
         if self._options.max_jobs is not None:
             slots = min(slots, self._options.max_jobs - self._claimed)
         shares = self._options.queues

@@ -38,6 +38,10 @@ class Store(Protocol):
     changes: Changes
     transactions: Transactions
 
+    parallel: bool
+    """Whether it works on a claim and on outcomes side by side. Where it takes one after the other it is best asked for
+    as much at once as there is room for."""
+
     async def open(self) -> None:
         """Connect and check the schema. Raises ``SchemaMismatch``, ``Unavailable``."""
         ...

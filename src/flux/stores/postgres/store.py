@@ -82,6 +82,7 @@ class PostgresStore:
         self.changes: Changes = self._changes
         self._transactions = PostgresTransactions(self._database)
         self.transactions: Transactions = self._transactions
+        self.parallel = True
 
     # --- life -------------------------------------------------------------------------------------------------
 

@@ -72,6 +72,7 @@ class SqliteStore:
         self.leases: Leases = SqliteLeases(self._database)
         self.changes: Changes = self._changes
         self.transactions: Transactions = NoTransactions()
+        self.parallel = False
 
     async def open(self) -> None:
         """See the port."""
