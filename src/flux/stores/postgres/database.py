@@ -21,6 +21,7 @@ from flux.stores.postgres.errors import DRIVER, explain, in_doubt, is_held_up, i
 from flux.stores.postgres.hub import Hub
 from flux.stores.postgres.pool import Connection, Pool
 from flux.stores.postgres.session import Record, Session
+from flux.stores.postgres.silence import LONGEST, LONGEST_OF_HANDLERS, of_server, watch
 from flux.stores.postgres.sql import Statement
 from flux.stores.postgres.trouble import Trouble
 
@@ -131,14 +132,20 @@ class Database:
         """A new connection. Raises ``Unavailable``."""
         settings = {"application_name": self._address.application}
         if not self.place.pooler:
-            settings |= _PLANNING | _PATIENCE
+            settings |= _PLANNING | _PATIENCE | of_server(LONGEST)
         return await self._connect(self._address, settings, cache=0 if self.place.pooler else 256)
 
     async def connect_for_handlers(self) -> Connection:
         """A connection as the server sets it up, for what handlers do. Raises ``Unavailable``."""
         settings = {"application_name": self._address.application}
+        if not self.place.pooler:
+            settings |= of_server(LONGEST_OF_HANDLERS)
         return await self._connect(
-            self._address, settings, cache=0 if self.place.pooler else 100, patience=None
+            self._address,
+            settings,
+            cache=0 if self.place.pooler else 100,
+            patience=None,
+            silence=LONGEST_OF_HANDLERS,
         )
 
     async def connect_directly(self) -> Connection | None:
@@ -150,7 +157,7 @@ class Database:
             return None
         address = read_address(self.place.direct_url or self.place.url)
         settings = {"application_name": address.application, "synchronous_commit": "off"}
-        return await self._connect(address, settings, cache=10)
+        return await self._connect(address, settings | of_server(LONGEST), cache=10)
 
     async def _connect(
         self,
@@ -158,10 +165,11 @@ class Database:
         settings: dict[str, str],
         cache: int,
         patience: float | None = _COMMAND,
+        silence: int = LONGEST,
     ) -> Connection:
         asyncpg = driver()
         try:
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 address.url,
                 timeout=address.timeout,
                 command_timeout=patience,
@@ -169,6 +177,8 @@ class Database:
                 max_cached_statement_lifetime=0,
                 server_settings=settings,
             )
+            watch(connection._transport.get_extra_info("socket"), silence)
+            return connection
         except asyncpg.exceptions.ClientConfigurationError as error:
             raise Unavailable(f"{address.shown[0].upper()}{address.shown[1:]}: {error}.") from error
         except (*DRIVER, ValueError) as error:
