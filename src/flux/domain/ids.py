@@ -30,11 +30,22 @@ class IdSource:
 
     def new(self) -> str:
         """Return a new id as canonical lower-case text."""
+        return self._text(self._take(1))
+
+    def many(self, count: int) -> list[str]:
+        """Return as many new ids, in order; for less than one by one."""
+        text, first = self._text, self._take(count)
+        return [text(tick) for tick in range(first, first + count)]
+
+    def _take(self, count: int) -> int:
+        """Reserve as many ticks; the first of them."""
         milliseconds, rest = divmod(self._now(), 1000)
-        tick = milliseconds << 12 | (rest << 12) // 1000
-        if tick <= self._tick:
-            tick = self._tick + 1  # a quarter of a microsecond ahead of its time, and in order
-        self._tick = tick
+        # At least one, a quarter of a microsecond, after the newest: perhaps ahead of its time, and in order.
+        first = max(milliseconds << 12 | (rest << 12) // 1000, self._tick + 1)
+        self._tick = first + count - 1
+        return first
+
+    def _text(self, tick: int) -> str:
         bits = self._bits(62)
         # One format of small numbers: by a 128-bit one and slices it takes half as long again.
         return "%08x-%04x-7%03x-%04x-%012x" % (  # noqa: UP031

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from hashlib import blake2b
 from math import isfinite
 from typing import Any, TypeAlias
@@ -15,8 +16,22 @@ from flux.domain.duration import parse_duration, parse_instant
 from flux.domain.errors import FieldError, Invalid
 from flux.domain.job import LIVE, NO_OPTIONS, Idempotency, JobState, NewJob, Options, Uniqueness
 
-type_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,199}").fullmatch
-queue_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}").fullmatch
+_LONGEST_TYPE = 200
+_LONGEST_QUEUE = 100
+
+_is_name = lru_cache(1024)(re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]*").fullmatch)
+"""Remembers: the same few names come again and again. Long texts must not come here, which it would keep."""
+
+
+def type_name(text: str) -> bool:
+    """Whether a type may be called so."""
+    return len(text) <= _LONGEST_TYPE and _is_name(text) is not None
+
+
+def queue_name(text: str) -> bool:
+    """Whether a queue may be called so."""
+    return len(text) <= _LONGEST_QUEUE and _is_name(text) is not None
+
 
 MAX_NESTING = 100
 MAX_TAGS = 50
@@ -73,9 +88,9 @@ def validate(request: JobRequest, job_id: str, bounds: Bounds = DEFAULT_BOUNDS, 
     """The request as a job to insert. Raises ``Invalid`` with every wrong field, each path beginning with ``at``."""
     found = _Findings(at)
     if not type_name(request.type):
-        found.add("type", NAME_RULE.format("type", 200))
+        found.add("type", NAME_RULE.format("type", _LONGEST_TYPE))
     if not queue_name(request.queue):
-        found.add("queue", NAME_RULE.format("queue", 100))
+        found.add("queue", NAME_RULE.format("queue", _LONGEST_QUEUE))
     if not 1 <= request.priority <= 10:
         found.add("priority", "must be between 1 and 10; 10 runs first")
     if not 0 <= request.max_retries <= 1000:
@@ -114,7 +129,7 @@ def json_problem(raw: bytes, most: int) -> str | None:
     if len(raw) <= 4 and raw in (b"{}", b"[]", b"null", b"true"):
         return None
     try:
-        value = msgspec.json.decode(raw)
+        value = _anything(raw)
     except RecursionError:
         return f"is nested deeper than {MAX_NESTING} levels"
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -129,7 +144,7 @@ def json_problem(raw: bytes, most: int) -> str | None:
 def encode_value(value: object) -> bytes:
     """A Python value as JSON. Raises ``ValueError`` with the reason when JSON has no form for it."""
     try:
-        raw = msgspec.json.encode(value, enc_hook=_plain)
+        raw = _encode(value)
     except RecursionError:
         raise ValueError(f"is nested deeper than {MAX_NESTING} levels") from None
     except (TypeError, ValueError, OverflowError) as error:
@@ -145,6 +160,10 @@ def _plain(value: object) -> object:
     if callable(dump):
         return dump(mode="json")
     raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_anything = msgspec.json.Decoder().decode
 
 
 class _Findings:

@@ -53,9 +53,10 @@ class Enqueuer:
         if len(requests) > MOST_AT_ONCE:
             raise Invalid.one("jobs", f"has {len(requests)} jobs; at most {MOST_AT_ONCE} in one transaction")
         jobs, errors = [], []
-        for index, request in enumerate(requests):
+        ids = self._ids.many(len(requests))
+        for index, (request, id) in enumerate(zip(requests, ids, strict=True)):
             try:
-                jobs.append(validate(request, self._ids.new(), self._bounds, f"jobs[{index}]."))
+                jobs.append(validate(request, id, self._bounds, f"jobs[{index}]."))
             except Invalid as refused:
                 errors.extend(refused.errors)
                 if len(errors) >= 100:

@@ -56,7 +56,7 @@ class Arguments:
     the name of the parameter that takes the ``Context``, ``extra`` the type of ``**kwargs`` (or EMPTY without)."""
 
     __slots__ = (
-        "_decoder", "_every", "_extra", "_values", "_whole", "context", "defaults", "hints", "injected",
+        "_decoder", "_every", "_extra", "_open", "_values", "_whole", "context", "defaults", "hints", "injected",
         "keyword_only", "names",
         "positional", "required", "what",
     )  # fmt: skip
@@ -74,6 +74,7 @@ class Arguments:
         for parameter in inspect.signature(function).parameters.values():
             self._place(parameter, fields)
         self.names = tuple(fields)
+        self._open = tuple(name for name in self.positional if name in fields)
         self.defaults = {
             parameter.name: parameter.default
             for parameter in inspect.signature(function).parameters.values()
@@ -124,14 +125,15 @@ class Arguments:
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The payload of a call as Python values. Raises ``TypeError`` as a call of the function would."""
+        if not kwargs and len(args) == len(self.names) == len(self._open):
+            return dict(zip(self._open, args, strict=True))
         payload = dict(kwargs)
         if args:
-            open_names = [name for name in self.positional if name in self.names]
-            if len(args) > len(open_names):
+            if len(args) > len(self._open):
                 raise TypeError(
-                    f"{self.what} takes {len(open_names)} positional arguments, {len(args)} were given"
+                    f"{self.what} takes {len(self._open)} positional arguments, {len(args)} were given"
                 )
-            for name, value in zip(open_names, args, strict=False):
+            for name, value in zip(self._open, args, strict=False):
                 if name in payload:
                     raise TypeError(f"{self.what}: {name} was given twice")
                 payload[name] = value

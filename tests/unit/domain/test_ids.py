@@ -33,7 +33,10 @@ def test_an_id_tells_its_time_to_the_microsecond(now: int) -> None:
 def test_ids_increase_whatever_the_clock_does(times: list[int], random: Random) -> None:
     clock = iter(times)
     source = IdSource(lambda: next(clock), random)
-    ids = [source.new() for _ in times]
+    ids = [
+        id for count, _ in enumerate(times) for id in (source.many(count) if count % 3 else [source.new()])
+    ]
+    assert len(ids) == sum(count if count % 3 else 1 for count in range(len(times)))
     assert all(earlier < later for earlier, later in pairwise(ids))
     assert all(UUID(id).version == 7 for id in ids)
 
