@@ -16,6 +16,7 @@ class Link:
     def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.client = client
         self.server = server
+        self.silent = False
 
     def cut(self) -> None:
         """Break both, without an orderly end."""
@@ -82,6 +83,10 @@ class Network:
     def cut_at(self, words: bytes, delivered: bool, then_refuse: bool) -> None:
         self._words = (words, delivered, then_refuse)
 
+    def forget(self) -> None:
+        for link in self.links:
+            link.silent = True
+
     async def _carry(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -117,10 +122,13 @@ class Network:
                 if self.delay:
                     await asyncio.sleep(self.delay)
                 await self.flowing.wait()
+                if link.silent:
+                    continue
                 if not self._pass(data, writer, toward, link):
                     return
                 await writer.drain()
-        writer.close()
+        if not link.silent:
+            writer.close()
 
     def _pass(self, data: bytes, writer: asyncio.StreamWriter, toward: Side, link: Link) -> bool:
         """Forward what may go; False when the connection is broken instead of going on."""

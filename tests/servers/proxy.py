@@ -53,6 +53,10 @@ class Proxy:
         """Swallow nothing and forward nothing until ``resume``: a network that has gone silent."""
         self._do(self._network.flowing.clear)
 
+    def forget(self) -> None:
+        """Swallow for good what is sent on the connections of now, their ends too. New ones are carried."""
+        self._do(self._network.forget)
+
     def delay(self, seconds: float) -> None:
         """Hold every piece of data back for so long, in both directions, until ``resume``."""
         self._do(lambda: setattr(self._network, "delay", seconds))

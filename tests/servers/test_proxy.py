@@ -51,6 +51,24 @@ async def test_while_paused_nothing_comes_through_and_then_everything(
     await connection.close()
 
 
+async def test_what_it_has_forgotten_stays_silent_and_what_is_new_does_not(
+    servers: Servers, empty_database_url: str
+) -> None:
+    proxy = servers.proxy(empty_database_url)
+    old = await asyncpg.connect(proxy.url)
+    backend = await old.fetchval("SELECT pg_backend_pid()")
+    proxy.forget()
+    question = asyncio.create_task(old.fetchval("SELECT 1"))
+    new = await asyncpg.connect(proxy.url)
+    assert await new.fetchval("SELECT 1") == 1
+    assert not question.done()
+    question.cancel()
+    old.terminate()
+    # The server has not heard of its end either.
+    assert await new.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", backend) == 1
+    await new.close()
+
+
 async def test_it_delays_both_directions(servers: Servers, empty_database_url: str) -> None:
     proxy = servers.proxy(empty_database_url)
     connection = await asyncpg.connect(proxy.url)
