@@ -86,16 +86,20 @@ class Lease:
 
     async def _renew(self, leases: Leases, now: int) -> float:
         third = self.length / 3 / 1_000_000
+        # A connection may have died without a word: half of what is left is for trying another one.
+        patience = max((self.safe_until - now) / 2, self.length / 10) / 1_000_000
         try:
-            renewal = await leases.renew(self.worker_id, self.length)
+            async with asyncio.timeout(patience):
+                renewal = await leases.renew(self.worker_id, self.length)
         except LeaseLost:
             self.lost = True
             self._on_lost()
             return third
-        except FluxError as error:
+        except (FluxError, TimeoutError) as error:
+            why = str(error) or f"no answer for {patience:.1f} s"
             left = (self.safe_until - self._clock.monotonic()) / 1_000_000
             logger.warning(
-                "heartbeat failed (%s); handlers are stopped in %.1f s unless one succeeds", error, left
+                "heartbeat failed (%s); handlers are stopped in %.1f s unless one succeeds", why, left
             )
             return min(third, 0.5)
         self._last_good = now

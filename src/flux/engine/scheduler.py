@@ -8,7 +8,7 @@ import logging
 import msgspec
 
 from flux.domain.duration import DAY, HOUR, SECOND
-from flux.domain.errors import FluxError, NotLeader
+from flux.domain.errors import FluxError, NotLeader, Unavailable
 from flux.domain.words import plural
 from flux.engine.dispatcher import Dispatcher
 from flux.engine.engine import Engine
@@ -58,7 +58,7 @@ class Scheduler:
         try:
             while not self._stopping.is_set():
                 try:
-                    epoch = await duties.lead(self._holder, self._options.lease)
+                    epoch = await self._ask_to_lead(self._options.lease)
                     failures = 0
                     if epoch is not None:
                         await self._lead(epoch)
@@ -107,25 +107,36 @@ class Scheduler:
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
 
     async def _keep_leading(self, epoch: int) -> None:
-        """Renew the lease at a third of it; step down before it can end elsewhere."""
+        """Renew the lease at a third of it; step down when it has ended."""
         clock, lease = self._engine.clock, self._options.lease
-        good = clock.monotonic()
+        third = pause = lease / 3_000_000
+        until = clock.monotonic() + lease
         while True:
-            await asyncio.sleep(lease / 3_000_000)
+            await asyncio.sleep(pause)
             now = clock.monotonic()
+            if now >= until:
+                raise NotLeader("the leadership could not be renewed in time")
             try:
-                held = await self._engine.store.duties.lead(self._holder, lease)
-                if held is None:
-                    raise NotLeader("another scheduler leads")
-                if held != epoch:
-                    raise NotLeader("its leadership had lapsed before it could be renewed")
-                good = now
-            except NotLeader:
-                raise
+                # Half of what is left is for trying another connection.
+                held = await self._ask_to_lead((until - now) / 2)
             except FluxError as error:
                 logger.warning("the leadership could not be renewed (%s)", error)
-                if clock.monotonic() - good > lease:
-                    raise NotLeader("the leadership could not be renewed in time") from error
+                pause = min(third, 0.5)
+                continue
+            if held is None:
+                raise NotLeader("another scheduler leads")
+            if held != epoch:
+                raise NotLeader("its leadership had lapsed before it could be renewed")
+            until, pause = now + lease, third
+
+    async def _ask_to_lead(self, patience: float) -> int | None:
+        """The epoch in which it leads; None while another one does. Raises ``Unavailable`` without an answer in so many
+        µs: a connection may have died without a word."""
+        try:
+            async with asyncio.timeout(patience / 1_000_000):
+                return await self._engine.store.duties.lead(self._holder, self._options.lease)
+        except TimeoutError:
+            raise Unavailable(f"no answer for {patience / 1_000_000:.1f} s") from None
 
     async def _sleep(self, seconds: float) -> None:
         try:
