@@ -169,6 +169,59 @@ def test_cut_and_cut_again(hosted: Hosted, servers: Servers, private_postgres: P
     assert len(staff[2].worker_ids) == 1
 
 
+def test_connections_that_fall_silent_are_given_up(
+    hosted: Hosted, servers: Servers, private_postgres: PostgresServer
+) -> None:
+    """As when a host is replaced by another one: what is open leads nowhere and nobody says so, new ones are fine."""
+    proxy = servers.proxy(private_postgres.url)
+    (_, scheduler, worker), rest = staff_of(hosted, DATABASE_URL=proxy.url, FLUX_LEASE="15s")
+    client = Client(rest)
+    client.start()
+    client.sends(20)
+    slow = rest.submit("sleep", {"seconds": 20})
+    hosted.running(slow)
+    # The heartbeat has a connection from the first one on.
+    [(registered,)] = hosted.rows("SELECT lease_until FROM workers")
+    hosted.until(lambda: hosted.rows("SELECT lease_until FROM workers") != [(registered,)], "a heartbeat")
+    proxy.forget()
+    worker.says("heartbeat failed (no answer for ")
+    scheduler.says("the leadership could not be renewed (no answer for ")
+    client.sends(10)
+    client.stop()
+    assert hosted.ended(slow).attempt == 1
+    hosted.audit_all(client)
+    hosted.no_traceback()
+    assert len(worker.worker_ids) == 1
+
+
+def test_a_path_that_is_silent_for_longer_than_a_lease(
+    hosted: Hosted, servers: Servers, private_postgres: PostgresServer
+) -> None:
+    """Nothing is refused, nothing is answered: everybody says so in time, and goes on by himself afterwards."""
+    proxy = servers.proxy(private_postgres.url)
+    (_, scheduler, worker), rest = staff_of(hosted, DATABASE_URL=proxy.url)
+    client = Client(rest)
+    client.start()
+    client.sends(20)
+    slow = rest.submit("sleep", {"seconds": 8})
+    hosted.running(slow)
+    proxy.pause()
+    worker.says("has lost its lease (no heartbeat has reached the store for ")
+    scheduler.says("this scheduler leads no more (epoch 1): the leadership could not be renewed in time")
+    client.refused("did not answer in time")
+    says_in_health(rest, "/health/db", "down", "has not answered for ")
+    assert rest.status("/health/live") == 200
+    proxy.resume()
+    hosted.until(lambda: hosted.leaders() >= 2, "a leader", AGAIN)
+    assert [a.outcome for a in hosted.ended(slow, AGAIN + 8).attempts] == ["lost", "succeeded"]
+    client.sends(10)
+    client.stop()
+    says_in_health(rest, "/health", "ok")
+    hosted.audit_all(client)
+    hosted.no_traceback()
+    assert len(worker.worker_ids) >= 2
+
+
 # --- the disk -------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import shutil
@@ -13,8 +14,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from flux.stores.postgres.database import Database, Place
+from flux.domain.errors import Unavailable
+from flux.domain.ids import IdSource
+from flux.domain.job import NewJob
+from flux.engine.clock import SystemClock
+from flux.stores.postgres import database as databases
+from flux.stores.postgres.database import HOT, Database, Place
 from flux.stores.postgres.silence import LONGEST, LONGEST_OF_HANDLERS
+from flux.stores.postgres.store import PostgresStore
+from tests.servers.private import Servers
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the options have Linux's names")
 
@@ -43,6 +51,24 @@ async def test_both_ends_watch_each_connection(database_url: str) -> None:
         assert options_of(connection) == expected
         assert await connection.fetchval(SHOWN) == expected
         await connection.close()
+
+
+async def test_one_silent_connection_casts_doubt_on_the_idle_ones(
+    servers: Servers, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each of them would have to be waited for, one after the other."""
+    monkeypatch.setattr(databases, "_HOT_COMMAND", 2.0)
+    proxy = servers.proxy(database_url)
+    store = PostgresStore(Place(url=proxy.url))
+    await store.open()
+    source = IdSource(SystemClock().now)
+    await asyncio.gather(*(store.jobs.insert([[NewJob(id=source.new(), type="t")]]) for _ in range(HOT)))
+    proxy.forget()
+    with pytest.raises(Unavailable, match="did not answer in time"):
+        await store.jobs.insert([[NewJob(id=source.new(), type="t")]])
+    [[accepted]] = await store.jobs.insert([[NewJob(id=source.new(), type="t")]])
+    assert accepted.how == "created"
+    await store.close()
 
 
 def _in_a_network_of_its_own(*command: str) -> subprocess.CompletedProcess[str]:

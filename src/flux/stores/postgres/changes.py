@@ -16,7 +16,7 @@ from typing import Any
 from flux.domain.errors import FluxError
 from flux.engine.ports import Topic
 from flux.stores.postgres.database import Database
-from flux.stores.postgres.errors import DRIVER
+from flux.stores.postgres.errors import DRIVER, is_lost
 from flux.stores.postgres.sql import Statement
 
 logger = logging.getLogger("flux.postgres")
@@ -146,6 +146,8 @@ class PostgresChanges:
             except (FluxError, *DRIVER) as error:
                 # The others poll as well.
                 logger.debug("a change could not be told: %s", error)
+                if is_lost(error):
+                    self._hang_up()  # what does not carry what is said carries nothing to be heard either
             await asyncio.sleep(min(QUIET, STEP * commits))
 
     async def _notify(self, about: Topic) -> None:

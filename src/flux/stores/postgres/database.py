@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
 from typing import Any, TypeVar
 
@@ -35,9 +36,12 @@ CALM = 4
 
 _REPEATS = 8
 _COMMAND = 60.0
-"""Seconds a statement may take. A pooler or a network that says nothing would otherwise keep a caller for ever."""
+"""Seconds a statement may take. A pooler or a server that takes everything and says nothing would otherwise keep a
+caller for ever: the network is alive, so ``silence.py`` sees nothing."""
+_HOT_COMMAND = 15.0
+"""The same for a hot verb: it may have to wait for a lock, and does the rest in no time."""
 
-_PATIENCE = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "30s"}
+_PATIENCE = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 
 _PLANNING = {"jit": "off", "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
 """How our statements are planned: once, by their shape. With the values in sight a batch of a thousand looks so large
@@ -117,8 +121,8 @@ class Database:
         if self._calm is not None:
             return False
         hot, calm = self._sizes
-        self._calm = Pool(self.connect, calm)
-        self._hot = Pool(self.connect, hot) if hot else self._calm
+        self._calm = Pool(partial(self.connect, _COMMAND), calm)
+        self._hot = Pool(partial(self.connect, _HOT_COMMAND), hot) if hot else self._calm
         return True
 
     async def close(self) -> None:
@@ -128,12 +132,13 @@ class Database:
         for pool in pools:
             await pool.close()
 
-    async def connect(self) -> Connection:
-        """A new connection. Raises ``Unavailable``."""
+    async def connect(self, patience: float | None = _COMMAND) -> Connection:
+        """A new connection, on which a statement may take so many seconds. Raises ``Unavailable``."""
         settings = {"application_name": self._address.application}
         if not self.place.pooler:
             settings |= _PLANNING | _PATIENCE | of_server(LONGEST)
-        return await self._connect(self._address, settings, cache=0 if self.place.pooler else 256)
+        cache = 0 if self.place.pooler else 256
+        return await self._connect(self._address, settings, cache, patience)
 
     async def connect_for_handlers(self) -> Connection:
         """A connection as the server sets it up, for what handlers do. Raises ``Unavailable``."""
@@ -236,9 +241,13 @@ class Database:
                     self._trouble.over()
                 return result
             except Unavailable as error:
+                if isinstance(error.__cause__, TimeoutError):
+                    pool.doubt()
                 self._met(error)
                 raise
             except DRIVER as error:
+                if isinstance(error, TimeoutError):
+                    pool.doubt()
                 if not must_repeat(error) or turn + 1 == _REPEATS:
                     explained = explain(error, self.shown)
                     if isinstance(explained, Unavailable) and not is_held_up(error):

@@ -57,6 +57,12 @@ class Pool:
             connection.terminate()
         self._turns.release()
 
+    def doubt(self) -> None:
+        """Cut the idle ones: what silenced another may have silenced all, and each would be waited for as long."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.terminate()
+
     async def _open(self) -> Connection:
         now = asyncio.get_running_loop().time()
         if self._closed:

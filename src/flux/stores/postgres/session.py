@@ -11,6 +11,10 @@ Record = Any
 """A row: by name and by place."""
 
 
+_COPY = 60.0
+"""Seconds that it may take: it may be many megabytes over a slow network."""
+
+
 class Session:
     """Runs statements in a transaction that somebody else begins and ends."""
 
@@ -44,7 +48,9 @@ class Session:
 
     async def copy(self, table: str, columns: list[str], rows: list[tuple[Any, ...]]) -> None:
         """Append many rows to a table of Flux's."""
-        await self._connection.copy_records_to_table(table, schema_name="flux", columns=columns, records=rows)
+        await self._connection.copy_records_to_table(
+            table, schema_name="flux", columns=columns, records=rows, timeout=_COPY
+        )
         self.wrote = True
 
     async def count(self, text: str) -> int:
