@@ -16,15 +16,19 @@ from flux.domain.schema import Phase
 from flux.engine.clock import SystemClock
 from flux.engine.ports import Demand, WorkerInfo
 from flux.stores.migrations import known_migrations
+from flux.stores.postgres import database as databases
 from flux.stores.postgres.database import Place
 from flux.stores.postgres.migrating import PACKAGE
 from flux.stores.postgres.store import PostgresStore
 from scripts.servers.postgres import PostgresServer
+from tests.servers.asking import ask
 from tests.servers.private import Servers
 
 T = TypeVar("T")
 INFO = WorkerInfo(id="w", host="h", pid=1, version="0", queues="*", types=("t",), slots=10)
 LEASE = 60_000_000
+WAITED = """SELECT count(*) FROM pg_locks
+             WHERE NOT granted AND locktype = 'advisory' AND clock_timestamp() - waitstart > interval '0.5 s'"""
 
 
 async def execute(url: str, statement: str) -> None:
@@ -84,6 +88,28 @@ async def test_a_schema_that_is_too_old_or_too_new_is_refused_naming_both(
     await execute(database_url, "INSERT INTO flux.migrations (number, name) VALUES (9999, '9999_later')")
     with pytest.raises(SchemaMismatch, match=f"ends at {known[-1].name}.*9999_later"):
         await PostgresStore(Place(url=database_url)).open()
+
+
+async def test_a_starter_waits_for_another_ones_migration_as_long_as_it_takes(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than anything else may wait for a lock, or a statement take."""
+    monkeypatch.setattr(databases, "_PATIENCE", {"lock_timeout": "50ms"})
+    monkeypatch.setattr(databases, "_COMMAND", 0.2)
+    other = await asyncpg.connect(empty_database_url)
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("SELECT pg_advisory_xact_lock(1180463448, 1 << 20)")
+    store = PostgresStore(Place(url=empty_database_url))
+    opening = asyncio.create_task(store.migrate())
+    async with asyncio.timeout(60):
+        while not await ask(empty_database_url, WAITED):
+            assert not opening.done()
+            await asyncio.sleep(0.01)
+    await transaction.rollback()
+    await other.close()
+    assert await opening
+    await store.close()
 
 
 async def test_who_is_not_there_is_said_in_one_sentence() -> None:

@@ -199,6 +199,14 @@ class Database:
         """A transaction of anything else."""
         return await self._repeat(self._pool(hot=False), self._transact, work)
 
+    async def patiently(self, work: Work[T]) -> T:
+        """A transaction whose statements may take as long as they need, on a connection of its own."""
+        pool = Pool(partial(self.connect, None), 1)
+        try:
+            return await self._repeat(pool, self._transact, work)
+        finally:
+            await pool.close()
+
     async def hot_statement(self, statement: Statement, **values: Any) -> list[Record]:
         """One statement that is its own transaction: one round trip. It tells nobody: ``told`` does."""
         return await self._single(self._pool(hot=True), statement, values, writes=True)

@@ -32,8 +32,14 @@ async def applied(session: Session) -> dict[int, str]:
 
 
 async def migrate(session: Session, target: int | None, phase: Phase | None = None) -> list[str]:
-    """Go to ``target`` (None: the newest); the names of what ran. Several starters wait for each other."""
+    """Go to ``target`` (None: the newest); the names of what ran.
+
+    Several starters wait for each other, however long that takes. For a table none waits long, since whoever else wants
+    it waits behind him.
+    """
+    await session.script("SET LOCAL lock_timeout = 0", quiet=True)
     await session.value(_LOCK)
+    await session.script("SET LOCAL lock_timeout = '10s'", quiet=True)
     steps = steps_to(known_migrations(PACKAGE), await applied(session), target, phase)
     if not steps:
         return []

@@ -163,7 +163,7 @@ class PostgresStore:
 
         opened = self._database.open()
         try:
-            return await self._database.calm(work)
+            return await self._database.patiently(work)
         finally:
             if opened:
                 await self._database.close()
