@@ -26,6 +26,7 @@ class Check(msgspec.Struct):
     status: str
     detail: str
     durable: bool | msgspec.UnsetType = msgspec.UNSET
+    replicated: bool | msgspec.UnsetType = msgspec.UNSET
     size: int | msgspec.UnsetType | None = msgspec.UNSET
     configured: bool | msgspec.UnsetType = msgspec.UNSET
 
@@ -86,9 +87,13 @@ class HealthResource:
         health = await _within(self._store.health())
         if health is None:
             return Check("down", f"The store has not answered for {PATIENCE:g} s.")
-        if not health.ok:
-            return Check("down", health.detail, health.durable, health.size)
-        return Check("ok", health.detail, health.durable, health.size)
+        return Check(
+            "ok" if health.ok else "down",
+            health.detail,
+            durable=health.durable,
+            replicated=msgspec.UNSET if health.replicated is None else health.replicated,
+            size=health.size,
+        )
 
     async def _carrier(self) -> Check:
         try:

@@ -23,7 +23,7 @@ from flux.domain.schema import Phase
 from flux.domain.size import format_size
 from flux.domain.words import plural
 from flux.engine.engine import Engine
-from flux.engine.ports import JobFilter, QueueView, WorkerView
+from flux.engine.ports import JobFilter, QueueView, StoreHealth, WorkerView
 
 OLDEST_SQLITE = (3, 35, 0)
 """The first with RETURNING."""
@@ -135,7 +135,7 @@ async def _of_engine(engine: Engine, file: Path | None) -> list[Check]:
     size = "" if health.size is None else f" {format_size(health.size)}."
     checks = [
         Check("database", "ok" if health.ok else "wrong", health.detail + size),
-        _durability_of_server(health.durable) if file is None else _durability(file, health.durable),
+        _durability_of_server(health) if file is None else _durability(file, health.durable),
     ]
     broker = await engine.broker.health()
     well = (
@@ -152,11 +152,18 @@ async def _of_engine(engine: Engine, file: Path | None) -> list[Check]:
     return [*checks, await _waiting(engine, queues, workers, now)]
 
 
-def _durability_of_server(durable: bool) -> Check:
-    if durable:
-        return Check("durability", "ok", "every commit is synced to the server's disk")
+def _durability_of_server(health: StoreHealth) -> Check:
+    if not health.durable:
+        return Check(
+            "durability", "wrong", "the server may lose accepted jobs in a crash (synchronous_commit, fsync)"
+        )
+    synced = "every commit is synced to the server's disk"
+    if health.replicated:
+        return Check("durability", "ok", f"{synced} and to a synchronous standby")
     return Check(
-        "durability", "wrong", "the server may lose accepted jobs in a crash (synchronous_commit, fsync)"
+        "durability",
+        "ok",
+        f"{synced}; without a synchronous standby a fail-over may lose the last ones",
     )
 
 

@@ -18,11 +18,16 @@ from flux.engine.ports.transactions import Transactions
 
 
 class StoreHealth(msgspec.Struct, kw_only=True):
-    """What ``/health/db`` and ``flux doctor`` tell."""
+    """What ``/health/db`` and ``flux doctor`` tell.
+
+    ``durable``: what was accepted survives a crash of the machine. ``replicated``: it survives the loss of the machine
+    too, since each commit waits for a standby; None where there can be none.
+    """
 
     ok: bool
     detail: str
     durable: bool
+    replicated: bool | None = None
     size: int | None = None
 
 

@@ -41,6 +41,8 @@ _SETTINGS = Statement(
     "settings",
     """SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
               current_setting('full_page_writes') AS full_page_writes, pg_is_in_recovery() AS standby,
+              current_setting('synchronous_standby_names') <> ''
+              AND current_setting('synchronous_commit') NOT IN ('off', 'local') AS replicated,
               current_setting('transaction_read_only') AS read_only,
               pg_database_size(current_database()) AS size,
               EXISTS (SELECT 1 FROM flux.done_default LIMIT 1) AS strays""",
@@ -134,17 +136,19 @@ class PostgresStore:
         except Exception as error:
             return StoreHealth(ok=False, detail=f"{place} answers with an error: {error}.", durable=False)
         durable = settings["synchronous_commit"] != "off" and settings["fsync"] == "on"
-        size = settings["size"]
+        # Whether it is there now needs no look: while it is away no commit is answered.
+        replicated, size = settings["replicated"], settings["size"]
         if settings["standby"] or settings["read_only"] == "on":
             return StoreHealth(
                 ok=False, detail=f"{place} takes no writes (a standby).", durable=durable, size=size
             )
-        detail = f"{place} takes writes (synchronous_commit={settings['synchronous_commit']})."
+        standby = "a synchronous standby" if replicated else "no synchronous standby"
+        detail = f"{place} takes writes (synchronous_commit={settings['synchronous_commit']}, {standby})."
         if not durable:
             detail = f"{place} takes writes and may lose them in a crash (fsync={settings['fsync']})."
         if settings["strays"]:
             detail += " Ended jobs are in flux.done_default: partitions were not made in time."
-        return StoreHealth(ok=True, detail=detail, durable=durable, size=size)
+        return StoreHealth(ok=True, detail=detail, durable=durable, replicated=replicated, size=size)
 
     def lease_connection(self) -> Leases:
         """See the port. It connects in the loop that first uses it."""
