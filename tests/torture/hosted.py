@@ -18,12 +18,9 @@ import psycopg
 
 from flux.domain.errors import Unavailable
 from flux.domain.job import Job
-from tests.torture.house import LEASE, PATIENCE, House, Process, Rest, until
+from tests.torture.house import PATIENCE, House, Process, Rest, until
 
 SCALE = int(os.environ.get("FLUX_TORTURE_SCALE", "1"))
-
-AGAIN = LEASE + 30.0
-"""Seconds within which what ran must run again: one lease and five seconds, and what a busy machine takes."""
 
 
 class Hosted(House):

@@ -39,6 +39,8 @@ PATIENCE = 60.0
 """Seconds for anything to come true: other tests have the machine too."""
 LEASE = 6.0
 """Seconds of lease in these tests, unless a test says otherwise: a busy machine may starve a healthy worker of two."""
+AGAIN = LEASE + 5.0
+"""Seconds within which what ran runs again when its worker, or the leader, is gone."""
 TAIL = 40
 """Lines of each log that a failure shows."""
 

@@ -8,8 +8,8 @@ import pytest
 
 from scripts.servers.postgres import PostgresServer
 from tests.servers.private import Servers
-from tests.torture.hosted import AGAIN, SCALE, Client, Hosted, says_in_health
-from tests.torture.house import request
+from tests.torture.hosted import SCALE, Client, Hosted, says_in_health
+from tests.torture.house import AGAIN, request
 
 pytestmark = pytest.mark.torture
 

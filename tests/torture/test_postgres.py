@@ -17,8 +17,8 @@ from scripts.servers.postgres import PostgresServer
 from tests.servers.private import Servers
 from tests.servers.run import Run
 from tests.servers.schema import migrate
-from tests.torture.hosted import AGAIN, SCALE, Client, Hosted, each, says_in_health
-from tests.torture.house import Process, Rest, until
+from tests.torture.hosted import SCALE, Client, Hosted, each, says_in_health
+from tests.torture.house import AGAIN, Process, Rest, until
 
 pytestmark = pytest.mark.torture
 
@@ -333,13 +333,14 @@ def test_a_standby_takes_over_and_has_all_that_was_accepted(
         client = Client(rest)
         client.start()
         client.sends(40)
+        says_in_health(rest, "/health/db", "ok", "a synchronous standby")
         slow = rest.submit("sleep", {"seconds": 4})
         until(lambda: rest.job(slow)["state"] == "running", "the job to run")
         private_postgres.kill()
         says_in_health(rest, "/health/db", "down")
         standby.promote()
         hosted.witness_url = standby.url
-        says_in_health(rest, "/health/db", "ok")
+        says_in_health(rest, "/health/db", "ok", "no synchronous standby")
         client.sends(40)
         client.stop()
         until(lambda: rest.job(slow)["state"] == "succeeded", "the outcome to be stored")

@@ -11,8 +11,8 @@ import pytest
 from msgspec import Raw
 
 from flux.engine.schedule_request import ScheduleRequest
-from tests.torture.hosted import AGAIN, SCALE, Client, Hosted
-from tests.torture.house import Process, alive, until
+from tests.torture.hosted import SCALE, Client, Hosted
+from tests.torture.house import AGAIN, Process, alive, until
 
 pytestmark = pytest.mark.torture
 
