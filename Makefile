@@ -24,7 +24,7 @@ CODE = $(wildcard src tests benchmarks examples scripts)
 # Settings come from the environment, .env, flux.toml; the servers, when none names one, from the last db-up.
 FLUX = $(BIN)/python -m scripts.servers run $(BIN)/flux
 
-.PHONY: help install dev browser servers test test-unit test-integration test-coverage lint format build bench bench-peers clean \
+.PHONY: help install dev browser servers test test-unit test-integration test-coverage lint format build bench bench-peers bench-scale clean \
 	db-up db-down db-migrate db-rollback db-reset db-create-migration sqlc-generate \
 	run-api run-scheduler run-worker run-dashboard
 
@@ -132,6 +132,9 @@ build: install ## Build the wheel, then try it in an empty environment
 
 bench: install ## Measure, beside a peer (see benchmarks/)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scale: install ## Measure many rows, many workers and many runs, on PostgreSQL (ARGS='--only rows')
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 bench-peers: install ## Measure beside all peers, on PostgreSQL and Redis (ARGS='--only flux,pgqueuer --rounds 3')
 	$(BIN)/python -m benchmarks.peers $(ARGS)

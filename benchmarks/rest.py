@@ -16,7 +16,21 @@ from pathlib import Path
 
 from benchmarks import harness
 
-BODY = b'{"type":"noop","payload":{"n":1}}'
+JOB = b'{"type":"noop","payload":{"n":1}}'
+
+
+def post(path: str, body: bytes) -> bytes:
+    """A whole request."""
+    head = f"POST /api/v1{path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+SINGLE = post("/jobs", JOB)
+
+
+def batch(jobs: int) -> bytes:
+    """So many jobs in one request."""
+    return post("/jobs/batch", b'{"jobs":[' + b",".join([JOB] * jobs) + b"]}")
 
 
 def free_port() -> int:
@@ -27,15 +41,9 @@ def free_port() -> int:
         return port
 
 
-async def connection(port: int, requests: int, waits: list[float]) -> None:
+async def connection(port: int, requests: int, waits: list[float], request: bytes) -> None:
     """One client: a request after the other."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    request = (
-        b"POST /api/v1/jobs HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
-        + str(len(BODY)).encode()
-        + b"\r\n\r\n"
-        + BODY
-    )
     for _ in range(requests):
         begun = time.perf_counter()
         writer.write(request)
@@ -49,11 +57,13 @@ async def connection(port: int, requests: int, waits: list[float]) -> None:
     writer.close()
 
 
-async def load(port: int, total: int, connections: int) -> tuple[float, list[float]]:
+async def load(port: int, total: int, connections: int, request: bytes = SINGLE) -> tuple[float, list[float]]:
     """Requests a second, and each one's time."""
     waits: list[float] = []
     begun = time.perf_counter()
-    await asyncio.gather(*(connection(port, total // connections, waits) for _ in range(connections)))
+    await asyncio.gather(
+        *(connection(port, total // connections, waits, request) for _ in range(connections))
+    )
     return len(waits) / (time.perf_counter() - begun), waits
 
 
@@ -65,7 +75,7 @@ def main(total: int = 20_000, connections: int = 32) -> float:
         flux = Path(sys.executable).with_name("flux")
         server = subprocess.Popen([str(flux), "api"], env=environment, stderr=subprocess.DEVNULL)
         try:
-            _wait_for(port)
+            wait_for(port)
             harness.run(load(port, 2_000, connections))
             speed, _ = harness.run(load(port, total, connections))
             return speed
@@ -74,7 +84,8 @@ def main(total: int = 20_000, connections: int = 32) -> float:
             server.wait()
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Return when somebody listens there."""
     for _ in range(200):
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
