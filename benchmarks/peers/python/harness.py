@@ -210,6 +210,6 @@ async def _watch(peer: Peer) -> int:
     await peer.left()
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    while await peer.left():  # noqa: ASYNC110
+    while await peer.left():
         await asyncio.sleep(0.005)
     return time.monotonic_ns()

@@ -1,0 +1,1 @@
+"""Workflows: what decides which steps come next. It uses the domain and the engine."""
