@@ -23,6 +23,7 @@ _SECTIONS: Final = {
         "job": ("flux.cli.job", "enqueue, list, show, logs, wait, cancel, retry, rerun"),
         "queue": ("flux.cli.queue", "list, show, pause, resume, set"),
         "schedule": ("flux.cli.schedule", "list, show, create, delete, pause, resume, trigger"),
+        "workflow": ("flux.cli.workflow", "check, schema: definitions of workflows"),
     },
     "Look after": {
         "migrate": ("flux.cli.migrate", "up, down, status, new: the database's schema"),

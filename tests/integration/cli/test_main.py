@@ -26,6 +26,7 @@ def test_help_names_every_command_and_loads_next_to_nothing(flux: Flux) -> None:
         "job",
         "queue",
         "schedule",
+        "workflow",
         "migrate",
     ):
         assert f"  {command} " in answer.out
