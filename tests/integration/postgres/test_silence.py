@@ -57,7 +57,7 @@ async def test_one_silent_connection_casts_doubt_on_the_idle_ones(
     servers: Servers, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else each of them would have to be waited for, one after the other."""
-    monkeypatch.setattr(databases, "_HOT_COMMAND", 2.0)
+    monkeypatch.setattr(databases, "_COMMAND", 2.0)
     proxy = servers.proxy(database_url)
     store = PostgresStore(Place(url=proxy.url))
     await store.open()

@@ -35,11 +35,10 @@ HOT = 3
 CALM = 4
 
 _REPEATS = 8
-_COMMAND = 60.0
-"""Seconds a statement may take. A pooler or a server that takes everything and says nothing would otherwise keep a
-caller for ever: the network is alive, so ``silence.py`` sees nothing."""
-_HOT_COMMAND = 15.0
-"""The same for a hot verb: it may have to wait for a lock, and does the rest in no time."""
+_COMMAND = 15.0
+"""Seconds a statement may take: it may have to wait for a lock, and none of ours walks far. A pooler or a server that
+takes everything and says nothing would otherwise keep a caller for ever: the network is alive, so ``silence.py`` sees
+nothing."""
 
 _PATIENCE = {"lock_timeout": "10s", "idle_in_transaction_session_timeout": "10s"}
 
@@ -121,8 +120,9 @@ class Database:
         if self._calm is not None:
             return False
         hot, calm = self._sizes
-        self._calm = Pool(partial(self.connect, _COMMAND), calm)
-        self._hot = Pool(partial(self.connect, _HOT_COMMAND), hot) if hot else self._calm
+        connect = partial(self.connect, _COMMAND)
+        self._calm = Pool(connect, calm)
+        self._hot = Pool(connect, hot) if hot else self._calm
         return True
 
     async def close(self) -> None:

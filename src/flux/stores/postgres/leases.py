@@ -41,7 +41,7 @@ class PostgresLeases:
             )
 
         self._ready()
-        await self._database.hot(work)
+        await self._database.calm(work)
 
     async def renew(self, worker_id: str, lease: int) -> Renewal:
         """See the port."""
@@ -76,7 +76,7 @@ class PostgresLeases:
             await session.run(SQL["leave"], namespace=self._namespace, now=self._database.now(), id=worker_id)
 
         self._ready()
-        await self._database.hot(work)
+        await self._database.calm(work)
 
     async def close(self) -> None:
         """See the port. Leases of the store itself end with the store."""
