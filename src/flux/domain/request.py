@@ -155,6 +155,10 @@ def encode_value(value: object) -> bytes:
 
 
 def _plain(value: object) -> object:
+    # what only a run of a workflow will know, written as an expression
+    written = getattr(type(value), "__flux_json__", None)
+    if written is not None:
+        return written(value)
     # pydantic models, without importing pydantic
     dump = getattr(value, "model_dump", None)
     if callable(dump):
