@@ -107,10 +107,9 @@ class Expression:
             except Missing as error:
                 raise self._error(str(error)) from None
         values = project(scope, self.paths)
-        size = weight(values, MAX_VALUE)
-        if size > MAX_VALUE:
+        if weight(values, MAX_VALUE) > MAX_VALUE:
             raise self._error("the values that it names are too large for an expression; name a part of them")
-        result = self._run(scope, values, size)
+        result = self._run(scope, values)
         if weight(result, MAX_VALUE) > MAX_VALUE:
             raise self._error("its value is too large")
         try:
@@ -118,36 +117,25 @@ class Expression:
         except ValueError as error:
             raise self._error(str(error)) from None
 
-    def _run(self, scope: Scope, values: dict[str, Any], size: int) -> Any:
+    def _run(self, scope: Scope, values: dict[str, Any]) -> Any:
         from cel import Context
 
         program = self._program
         if program is None:
             program = self._program = _compiled(metered(self.source, self._references))
-        macros = self._references.macros
-        functions: dict[str, Any] = {}
-        meter = None
-        if macros:
-            weights = [
-                2
-                * (
-                    _weight_at(scope, macro.paths) + macro.outer_names * size
-                    if macro.paths or macro.outer_names
-                    else 0
-                )
-                for macro in macros
-            ]
-            meter = Meter(macros, weights)
-            functions = {ASK: meter.ask, MADE: meter.made}
+        meter = Meter(self._references, lambda path: _weight_at(scope, path))
+        if meter.exhausted:
+            raise self._error(_TOO_MUCH)
+        functions = {ASK: meter.ask, MADE: meter.made} if self._references.macros else {}
         try:
             result = program.execute(Context(values, functions))
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
                 raise
-            if meter is not None and meter.exhausted:
+            if meter.exhausted:
                 raise self._error(_TOO_MUCH) from None
             raise self._error(self._reason(error, scope)) from None
-        if meter is not None and meter.exhausted:
+        if meter.exhausted:
             # A condition that fails for one element may be outvoted by the others.
             raise self._error(_TOO_MUCH)
         return result
@@ -291,8 +279,11 @@ def place(text: str, at: int, line: int = 1, column: int = 1) -> tuple[int, int]
     return (line + breaks, at - before.rfind("\n")) if breaks else (line, column + at)
 
 
-def _weight_at(scope: Scope, paths: list[Path]) -> int:
-    return sum(weight(project(scope, (path,)), MAX_VALUE) for path in paths)
+def _weight_at(scope: Scope, path: Path) -> int:
+    try:
+        return weight(look_up(scope, path), MAX_VALUE)
+    except Missing:
+        return 0
 
 
 def _as_json(value: Any) -> Any:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from flux.domain.workflow.tokens import Token
 
@@ -77,7 +77,7 @@ class Body(NamedTuple):
 
 
 class Macro(Struct):
-    """One comprehension."""
+    """One comprehension. What its body uses is counted without the bodies of comprehensions within."""
 
     name: str
     variable: str
@@ -85,22 +85,25 @@ class Macro(Struct):
     """The number of the comprehension in whose body this one stands."""
     pattern: int = 0
     """Characters of the patterns that its body matches."""
-    paths: list[Path] = []
-    """The names of the scope that its body uses."""
-    outer_names: int = 0
-    """How often its body uses variables of the comprehensions around it."""
+    paths: list[Path] = field(default_factory=list)
+    """The names of the scope that its body uses, each as often as it does."""
+    variables: list[int] = field(default_factory=list)
+    """The comprehensions whose variables its body uses, its own included, each as often as it does."""
 
 
 class References(Struct):
     """What the tokens of one expression say of it."""
 
-    paths: set[Path] = set()
-    only_asked: set[Path] = set()
+    paths: set[Path] = field(default_factory=set)
+    only_asked: set[Path] = field(default_factory=set)
     """Paths that stand within ``has(...)`` and nowhere else."""
-    macros: list[Macro] = []
-    bodies: list[Body] = []
+    outside: list[Path] = field(default_factory=list)
+    """What is used outside of all comprehensions, each as often as it is."""
+    macros: list[Macro] = field(default_factory=list)
+    bodies: list[Body] = field(default_factory=list)
     pattern: int = 0
-    asked_fields: list[Token] = []
+    """Characters of all patterns."""
+    asked_fields: list[Token] = field(default_factory=list)
     """The last names of ``has(steps.x.output)`` and ``has(steps.x.error)``."""
 
 
@@ -177,7 +180,7 @@ def _begin_macro(
     if len(_bodies(frames)) >= MAX_COMPREHENSIONS_NESTED:
         raise Refused(f"nests comprehensions more than {MAX_COMPREHENSIONS_NESTED} deep", name.at)
     outer = _bodies(frames)
-    found.macros.append(Macro(name.text, variable.text, outer[-1] if outer else None, paths=[]))
+    found.macros.append(Macro(name.text, variable.text, outer[-1] if outer else None))
     return len(found.macros) - 1
 
 
@@ -213,8 +216,8 @@ def _name(
         return
     for frame in reversed(frames):
         if frame.macro is not None and found.macros[frame.macro].variable == token.text:
-            for macro in _bodies(frames):
-                found.macros[macro].outer_names += macro > frame.macro
+            for macro in _bodies(frames)[-1:]:
+                found.macros[macro].variables.append(frame.macro)
             return
     if token.text not in ROOTS:
         raise Refused(f"there is no {token.text} here; there are {', '.join(ROOTS)}", token.at)
@@ -226,8 +229,8 @@ def _name(
         last = tokens[after - 1]
         if last.kind == "name":
             found.asked_fields.append(last)
-    for macro in _bodies(frames):
-        found.macros[macro].paths.append(path)
+    body = _bodies(frames)
+    (found.macros[body[-1]].paths if body else found.outside).append(path)
 
 
 def _ends_operand(token: Token) -> bool:
@@ -289,5 +292,5 @@ def _pattern(tokens: Sequence[Token], i: int, frames: list[_Frame], found: Refer
     if re.search(r"\{\s*[0-9]", token.text):
         raise Refused("the pattern of matches must not count repetitions ({3}): write them out", token.at)
     found.pattern += length
-    for macro in _bodies(frames):
+    for macro in _bodies(frames)[-1:]:
         found.macros[macro].pattern += length

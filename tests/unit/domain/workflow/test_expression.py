@@ -232,6 +232,11 @@ def test_bounds(source: str, words: str) -> None:
         "input.exists_one(x, input.exists(y, y < 0))",
         "[input].map(x, x.exists(y, x.size() < y && x[0] < 0))",
         "input.exists(x, string(x).matches('" + ".*b" * 40 + "'))",
+        # What is made grows from one comprehension to the next, or all at once.
+        "[1]" + ".map(a, [a,a,a,a,a,a,a,a,a,a,a,a])" * 8,
+        "['a']" + ".map(a, a+a+a+a+a+a+a+a+a+a+a+a+a+a)" * 9,
+        "[" + "input, " * 20 + "].filter(x, " + " && ".join(["x == input"] * 20) + ")",
+        "[" + "input, " * 200 + "].size()",
         # Each failure is outvoted by the next element, and none may be the end of it.
         "[1].exists(a, input.exists(x, input.exists(y, y < 0))) || true",
     ],
@@ -240,6 +245,16 @@ def test_an_expression_that_goes_on_for_too_long_is_cut_off(source: str) -> None
     assert failure(source, Scope(input=list(range(20_000)))).startswith(
         "takes too many steps over these values"
     )
+
+
+def test_what_a_workflow_goes_through_every_day_is_well_within_the_bounds() -> None:
+    parcels = [{"id": f"{i:020}", "weight": i} for i in range(1_000)]
+    scope = Scope(input={"parcels": parcels, "order": "42", "days": [[1] * 10] * 200})
+    labels = value("input.parcels.map(p, {'id': p.id, 'weight': p.weight, 'order': input.order})", scope)
+    assert labels[7] == {"id": f"{7:020}", "weight": 7, "order": "42"}
+    assert len(value("input.parcels.filter(p, p.weight >= 100)", scope)) == 900
+    assert value("input.days.map(d, d.map(x, x + 1))", scope) == [[2] * 10] * 200
+    assert value("input.days.all(d, d.exists(x, x == d[0]))", scope) is True
 
 
 def test_values_that_are_not_named_cost_nothing() -> None:
