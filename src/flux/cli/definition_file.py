@@ -17,6 +17,8 @@ from flux.domain.workflow.parse import too_large
 _JSON: Final = (".json",)
 _YAML: Final = (".yaml", ".yml")
 _DEEPEST: Final = 200
+_MOST_VALUES: Final = 1_000_000
+"""Of YAML, each of which takes half a kilobyte of memory on its way."""
 
 
 def read_definition_file(file: str) -> object:
@@ -124,19 +126,26 @@ for _tag, _pattern, _first in (
 
 
 def _check_events(text: str) -> None:
+    """Refuse what would cost too much to load, or would load as something that JSON has not."""
     depth = 0
-    for event in yaml.parse(text, Loader=_Safe):
+    for count, event in enumerate(yaml.parse(text, Loader=_Safe)):
+        if count > _MOST_VALUES:
+            raise ValueError(f"has more than {_MOST_VALUES} values; JSON may have as many as fit")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            line = event.start_mark.line + 1 if event.start_mark is not None else 1
-            raise ValueError(
-                f"uses an anchor or alias (& or *) on line {line}, which are not allowed here: write it out"
-            )
+            raise _not_here(event, "an anchor or alias (& or *)")
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise _not_here(event, "a tag (!)")
         if isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             depth += 1
             if depth > _DEEPEST:
                 raise ValueError("is nested too deep")
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             depth -= 1
+
+
+def _not_here(event: yaml.Event, what: str) -> ValueError:
+    line = event.start_mark.line + 1 if event.start_mark is not None else 1
+    return ValueError(f"uses {what} on line {line}, which is not allowed here: write it out")
 
 
 def _reason(error: yaml.YAMLError) -> str:
