@@ -44,8 +44,11 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         _S.RETRYING: frozenset({_S.AVAILABLE, _S.CANCELLED}),
         # available -> dead: a type that no live worker knows
         _S.AVAILABLE: frozenset({_S.RUNNING, _S.SCHEDULED, _S.CANCELLED, _S.DEAD}),
-        # running -> available: given back at shutdown; running -> scheduled: snoozed. Neither counts an attempt
-        _S.RUNNING: frozenset({_S.SUCCEEDED, _S.RETRYING, _S.DEAD, _S.CANCELLED, _S.AVAILABLE, _S.SCHEDULED}),
+        # running -> available: given back at shutdown; running -> scheduled: snoozed. Neither counts an attempt.
+        # running -> skipped: the worker found a step's condition false, and called no handler
+        _S.RUNNING: frozenset(
+            {_S.SUCCEEDED, _S.RETRYING, _S.DEAD, _S.CANCELLED, _S.SKIPPED, _S.AVAILABLE, _S.SCHEDULED}
+        ),
         # a person's retry
         _S.DEAD: frozenset({_S.AVAILABLE}),
         _S.CANCELLED: frozenset({_S.AVAILABLE}),
@@ -74,6 +77,7 @@ class AttemptOutcome(StrEnum):
     TIMEOUT = "timeout"
     LOST = "lost"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"
     SNOOZED = "snoozed"
     RELEASED = "released"
 

@@ -35,6 +35,7 @@ HOW_OF = {
     JobState.RETRYING: AttemptOutcome.FAILED,
     JobState.DEAD: AttemptOutcome.FAILED,
     JobState.CANCELLED: AttemptOutcome.CANCELLED,
+    JobState.SKIPPED: AttemptOutcome.SKIPPED,
     JobState.SCHEDULED: AttemptOutcome.SNOOZED,
     JobState.AVAILABLE: AttemptOutcome.RELEASED,
 }
