@@ -199,7 +199,10 @@ class Inserted(msgspec.Struct, frozen=True):
 
 
 class ClaimedJob(msgspec.Struct, array_like=True):
-    """What a worker needs to run one attempt. ``claim_id`` is the fence of everything it writes afterwards."""
+    """What a worker needs to run one attempt. ``claim_id`` is the fence of everything it writes afterwards.
+
+    ``step``: the number of the step that it is in its workflow.
+    """
 
     id: str
     claim_id: int
@@ -216,6 +219,7 @@ class ClaimedJob(msgspec.Struct, array_like=True):
     started_at: int
     schedule_id: str | None
     workflow_id: str | None
+    step: int | None = None
     checkpoint: str | None = None
 
 
@@ -232,6 +236,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     ``state`` is where the job goes from ``running``; ``delay`` (µs from the store's now) belongs to ``retrying`` and
     ``scheduled``. A job whose cancel was requested goes to ``cancelled`` instead of any state that would run it again.
+    ``in_workflow``: other steps may wait for this end. It saves the store a look, and decides nothing.
     """
 
     job_id: str
@@ -243,6 +248,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     result: bytes | None = None
     error: JobError | None = None
     logs: list[LogLine] | None = None
+    in_workflow: bool = False
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -259,6 +265,7 @@ class Attempt(msgspec.Struct, frozen=True):
 class Job(msgspec.Struct, kw_only=True):
     """A job as it is read. ``payload``, ``result`` and ``attempts`` are None where the reader left them out.
 
+    ``step``: the number of the step that it is in its workflow.
     ``heartbeat_at``: when the handler of its last attempt was last heard (a heartbeat, progress or a checkpoint).
     """
 
@@ -285,6 +292,7 @@ class Job(msgspec.Struct, kw_only=True):
     heartbeat_at: int | None = None
     schedule_id: str | None = None
     workflow_id: str | None = None
+    step: int | None = None
     cancel_requested: bool = False
     options: Options = NO_OPTIONS
     attempts: list[Attempt] | None = None

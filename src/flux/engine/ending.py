@@ -139,6 +139,7 @@ def outcome_of(ending: Ending, job: ClaimedJob, random: float, logs: list[LogLin
         result=ending.result,
         error=error,
         logs=logs,
+        in_workflow=job.workflow_id is not None,
     )
 
 

@@ -14,6 +14,9 @@ from flux.engine.ports import Rescued
 GIVES_BACK = frozenset({AttemptOutcome.RELEASED, AttemptOutcome.SNOOZED})
 """Attempts that end so are not counted."""
 
+STEP = "The job is a step of a workflow, which has gone on from its end."
+"""Why such a job cannot be retried by itself."""
+
 
 class Standing(msgspec.Struct, array_like=True):
     """What is known of a live job before something happens to it."""
@@ -32,6 +35,8 @@ class Standing(msgspec.Struct, array_like=True):
     cancel_reason: str | None
     schedule_id: str | None
     created_at: int
+    workflow_id: str | None = None
+    step: int | None = None
 
 
 class Ending(msgspec.Struct):

@@ -12,21 +12,24 @@ import pytest
 from flux.domain.duration import HOUR
 from flux.domain.ids import IdSource
 from flux.domain.job import AttemptOutcome, JobState, NewJob, Outcome
-from flux.engine.ports import Demand, JobFilter, WorkerInfo
+from flux.engine.ports import Demand, Edge, JobFilter, NewWorkflow, PlannedStep, WorkerInfo
 from flux.stores.listing import Lanes, Source, Walk, plan_listing
 from flux.stores.postgres.claiming import SQL as CLAIM
 from flux.stores.postgres.claiming import plan_claim
 from flux.stores.postgres.clock import SQL as DUTIES
+from flux.stores.postgres.creating import SQL as WORKFLOWS
 from flux.stores.postgres.database import Database, Place
 from flux.stores.postgres.ending import SQL as FINISH
 from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.inserting import plain_values
 from flux.stores.postgres.leases import SQL as LEASES
 from flux.stores.postgres.listing import in_documents
+from flux.stores.postgres.releasing import SQL as RELEASE
 from flux.stores.postgres.rows import SQL as READS
 from flux.stores.postgres.searching import lanes_sql, look_at_lanes_sql, look_sql, pool_count_sql, pool_sql
 from flux.stores.postgres.sql import Statement
 from flux.stores.postgres.store import PostgresStore
+from tests.conformance.store.graphs import defined
 
 ROWS = 20_000
 TYPES = ("mail", "report", "thumbnail")
@@ -59,6 +62,11 @@ async def connection(database_url: str) -> AsyncIterator[Any]:
                 for job in claimed[:600]
             ]
             await store.jobs.finish("w", ended)
+    layers = [PlannedStep(name=f"s{n}", type=TYPES[0]) for n in range(200)]
+    shape = defined(layers, [Edge(n // 4, n, 1) for n in range(4, 200)])
+    steps = [[ids.new() for _ in layers] for _ in range(100)]
+    runs = [NewWorkflow(id=ids.new(), name="w", definition=shape, job_ids=each) for each in steps]
+    await store.workflows.create(runs)
     database = Database(Place(url=database_url))
     connection = await database.connect()
     await connection.execute("ANALYZE")
@@ -97,6 +105,19 @@ async def assert_by_index(
         if node.get("Index Name", "").startswith("live_") and node["Node Type"] != "ModifyTable"
     }
     assert used == set(indexes), f"{statement.name} goes by {used}"
+
+
+async def assert_walks_by_key(
+    connection: Any, statement: Statement, values: dict[str, Any], *indexes: str
+) -> None:
+    """No walk through a table, nothing hashed or merged from a whole one, and these indexes at least."""
+    found = await plan_of(connection, statement, values)
+    walks = [
+        node["Node Type"] for node in found if node["Node Type"] in ("Seq Scan", "Merge Join", "Hash Join")
+    ]
+    assert walks == [], f"{statement.name} has {walks}"
+    used = {node["Index Name"] for node in found if "Index Name" in node}
+    assert used >= set(indexes), f"{statement.name} goes by {used}"
 
 
 async def some_ids(connection: Any, state: str, count: int) -> list[str]:
@@ -154,6 +175,28 @@ async def test_what_the_leader_asks_again_and_again_goes_by_index(connection: An
     lane = {"queue": "q0", "priority": 5, "after": scheduled[0], "limit": 10_000}
     await assert_by_index(connection, DUTIES["offerable"], now | lane, "live_available")
     await assert_by_index(connection, LEASES["orders"], now | {"id": "w"}, "live_cancels")
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+async def test_the_ends_of_steps_go_by_keys(connection: Any, size: int) -> None:
+    now: dict[str, Any] = {"namespace": "default", "now": 2**60}
+    rows = await connection.fetch(
+        "SELECT workflow_id, number FROM flux.steps WHERE number < 10 ORDER BY 1, 2 LIMIT $1", size
+    )
+    ended = now | {"workflows": [row[0] for row in rows], "numbers": [row[1] for row in rows]}
+    ends = ended | {"states": ["succeeded"] * size, "bits": [1] * size}
+    keys = ("workflows_pkey", "definition_edges_pkey", "steps_pkey", "definition_steps_pkey")
+    await assert_walks_by_key(connection, RELEASE["release"], ends, *keys)
+    await assert_walks_by_key(
+        connection, RELEASE["failures"], ended, "workflows_pkey", "definition_steps_pkey"
+    )
+    counts = now | {"ids": ended["workflows"][:1], "ended": [size], "failures": [0]}
+    await assert_walks_by_key(connection, RELEASE["count_ended"], counts, "workflows_pkey")
+    run = now | {"id": rows[0][0], "after": -1, "states": ["live"], "limit": 100, "numbers": [1, 2]}
+    await assert_walks_by_key(connection, WORKFLOWS["cancel_steps"], run, "steps_pkey")
+    await assert_walks_by_key(connection, WORKFLOWS["live_of_workflow"], run, "live_workflow")
+    await assert_walks_by_key(connection, WORKFLOWS["read_some_steps"], run, "steps_pkey")
+    await assert_walks_by_key(connection, WORKFLOWS["ending_workflows"], run, "workflows_ending")
 
 
 def texts(source: Source) -> list[str]:

@@ -18,6 +18,20 @@ from flux.engine.ports.queues import Queues, QueueSettings, QueueView
 from flux.engine.ports.schedules import PARKED, Schedule, Schedules
 from flux.engine.ports.store import Store, StoreHealth
 from flux.engine.ports.transactions import Transaction, Transactions
+from flux.engine.ports.workflows import (
+    CreatedWorkflow,
+    Definition,
+    Edge,
+    NewWorkflow,
+    PlannedStep,
+    StepOutput,
+    StepView,
+    Workflow,
+    WorkflowChanged,
+    WorkflowFilter,
+    WorkflowPage,
+    Workflows,
+)
 
 __all__ = [
     "PARKED",
@@ -26,9 +40,12 @@ __all__ = [
     "Changed",
     "Changes",
     "Clock",
+    "CreatedWorkflow",
+    "Definition",
     "Demand",
     "DueOccurrence",
     "Duties",
+    "Edge",
     "Event",
     "Held",
     "Here",
@@ -39,10 +56,12 @@ __all__ = [
     "Lane",
     "Lanes",
     "Leases",
+    "NewWorkflow",
     "News",
     "Note",
     "OccurrencePlan",
     "Offer",
+    "PlannedStep",
     "Promoted",
     "Queries",
     "QueueSettings",
@@ -55,6 +74,8 @@ __all__ = [
     "RunningJob",
     "Schedule",
     "Schedules",
+    "StepOutput",
+    "StepView",
     "Store",
     "StoreHealth",
     "Topic",
@@ -62,4 +83,9 @@ __all__ = [
     "Transactions",
     "WorkerInfo",
     "WorkerView",
+    "Workflow",
+    "WorkflowChanged",
+    "WorkflowFilter",
+    "WorkflowPage",
+    "Workflows",
 ]

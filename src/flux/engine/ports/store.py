@@ -15,6 +15,7 @@ from flux.engine.ports.queries import Queries
 from flux.engine.ports.queues import Queues
 from flux.engine.ports.schedules import Schedules
 from flux.engine.ports.transactions import Transactions
+from flux.engine.ports.workflows import Workflows
 
 
 class StoreHealth(msgspec.Struct, kw_only=True):
@@ -42,6 +43,7 @@ class Store(Protocol):
     leases: Leases
     changes: Changes
     transactions: Transactions
+    workflows: Workflows
 
     parallel: bool
     """Whether it works on a claim and on outcomes side by side. Where it takes one after the other it is best asked for

@@ -69,6 +69,7 @@ def _claimed(row: Record, claim_id: int) -> ClaimedJob:
         started_at,
         schedule_id,
         workflow_id,
+        step,
         checkpoint,
     ) = row
     return ClaimedJob(
@@ -87,5 +88,6 @@ def _claimed(row: Record, claim_id: int) -> ClaimedJob:
         started_at,
         schedule_id,
         workflow_id,
+        step,
         None if checkpoint is None else checkpoint.decode(),
     )

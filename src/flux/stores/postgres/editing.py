@@ -19,7 +19,7 @@ from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.inserting import lock_keys
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statements
-from flux.stores.standing import Ending, Standing, cancelled_error
+from flux.stores.standing import STEP, Ending, Standing, cancelled_error
 
 SQL = Statements("edits.sql")
 
@@ -101,12 +101,14 @@ async def retry(
         if id not in done:
             answers.append(MISSING)
             continue
-        state, type, queue, key, holder = done.pop(id)
+        state, type, queue, workflow_id, key, holder = done.pop(id)
         state = JobState(state)
         if state not in (JobState.DEAD, JobState.CANCELLED):
             answers.append(
                 Changed(state, False, f"The job is {state}; only dead and cancelled jobs can be retried.")
             )
+        elif workflow_id is not None:
+            answers.append(Changed(state, False, STEP))
         elif holder is not None or (key is not None and key in taken):
             holder = holder or "a job retried just now"
             answers.append(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flux.domain import stats
-from flux.domain.job import JobState, LogLine
+from flux.domain.job import JobState, LogLine, Outcome
+from flux.stores.postgres.clock import clock
+from flux.stores.postgres.database import Database
 from flux.stores.postgres.events import EventLog
+from flux.stores.postgres.releasing import release
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statements
-from flux.stores.standing import Ending, Ledger, Standing
+from flux.stores.standing import Ending, Ledger, Standing, settle
 
 SQL = Statements("finish.sql")
 
@@ -29,10 +32,26 @@ async def standing(
     return found
 
 
+async def settle_outcomes(
+    session: Session, database: Database, outcomes: Sequence[Outcome]
+) -> list[JobState | None]:
+    """Apply outcomes of any kind; for each the state its job came to, or None when the claim was no longer the one."""
+    namespace = database.namespace
+    running = await standing(session, namespace, [outcome.job_id for outcome in outcomes])
+    now = await clock(session, database)
+    settled = settle(running, outcomes, now)
+    events = EventLog(namespace, now)
+    await end(session, namespace, now, settled.endings, events)
+    await keep_logs(session, namespace, settled.logs)
+    await events.write(session)
+    return settled.answers
+
+
 async def end(
     session: Session, namespace: str, now: int, endings: Sequence[Ending], events: EventLog
 ) -> None:
-    """Apply endings. Each job is live and locked, stands as its ``Standing`` says, and appears once."""
+    """Apply endings, and what they release. Each job is live and locked, stands as its ``Standing`` says, and appears
+    once. The caller writes the events at the end of his transaction."""
     ledger = Ledger(sorted(endings, key=lambda ending: ending.job.id), now, bytes)
     for ending in endings:
         events.job(ending.state, ending.job.id, ending.job.type, ending.job.queue)
@@ -85,6 +104,7 @@ async def end(
             runs=runs,
             counts=list(ledger.rollups.values()),
         )
+        await release(session, namespace, now, endings, events)
 
 
 async def keep_logs(

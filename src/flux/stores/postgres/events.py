@@ -7,21 +7,24 @@ from collections.abc import Iterable
 from flux.engine.ports import Event
 from flux.stores.postgres.session import Record, Session
 from flux.stores.postgres.sql import Statements
+from flux.stores.releasing import Tally
 
 SQL = Statements("events.sql")
+_COUNT = Statements("release.sql")["count_ended"]
 
 _Group = tuple[str, str, str | None, str | None, str | None]
 
 
 class EventLog:
-    """Gathers the events of one transaction."""
+    """Gathers the events of one transaction, and what is counted when it ends."""
 
-    __slots__ = ("_groups", "_namespace", "at")
+    __slots__ = ("_groups", "_namespace", "at", "tally")
 
     def __init__(self, namespace: str, at: int) -> None:
         self._namespace = namespace
         self.at = at
         self._groups: dict[_Group, list[str]] = {}
+        self.tally = Tally()
 
     def job(self, state: str, id: str, type: str, queue: str) -> None:
         """A job came to a state."""
@@ -37,7 +40,14 @@ class EventLog:
         self._groups.setdefault((subject, state, None, None, key), [])
 
     async def write(self, session: Session) -> None:
-        """Store what was gathered."""
+        """Store what was gathered; the counters of workflows last, which are hot."""
+        await self._write_events(session)
+        if counts := self.tally.take():
+            ids, ended, failures = zip(*counts, strict=True)
+            values = {"ids": ids, "ended": ended, "failures": failures}
+            await session.run(_COUNT, namespace=self._namespace, now=self.at, **values)
+
+    async def _write_events(self, session: Session) -> None:
         if not self._groups:
             return
         groups, self._groups = self._groups, {}

@@ -15,14 +15,13 @@ from flux.stores.postgres.claiming import plan_claim, read_claim
 from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
 from flux.stores.postgres.ending import SQL as FINISH
-from flux.stores.postgres.ending import end, keep_logs, standing
-from flux.stores.postgres.events import EventLog
+from flux.stores.postgres.ending import keep_logs, settle_outcomes, standing
 from flux.stores.postgres.foreign.joining import Joiner
 from flux.stores.postgres.inserting import COPY_FROM, Inserter, created, is_plain, plain_values
 from flux.stores.postgres.inserting import SQL as INSERT
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import is_uuid
-from flux.stores.standing import runs_under, settle
+from flux.stores.standing import runs_under
 
 _Answers = list[list[Inserted] | FluxError]
 
@@ -157,10 +156,16 @@ class PostgresJobs:
         ids = {outcome.job_id for outcome in outcomes}
         if not ids:
             return []
-        plain = all(outcome.state is JobState.SUCCEEDED and not outcome.logs for outcome in outcomes)
+        plain = all(
+            outcome.state is JobState.SUCCEEDED and not outcome.logs and not outcome.in_workflow
+            for outcome in outcomes
+        )
         if plain and len(ids) == len(outcomes):
             return await self._finish_succeeded(outcomes)
-        return await self._database.hot(lambda session: self._finish(session, outcomes))
+        return await self._finish_any(outcomes)
+
+    async def _finish_any(self, outcomes: Sequence[Outcome]) -> list[JobState | None]:
+        return await self._database.hot(lambda session: settle_outcomes(session, self._database, outcomes))
 
     async def _finish_succeeded(self, outcomes: Sequence[Outcome]) -> list[JobState | None]:
         ordered = sorted(outcomes, key=lambda outcome: outcome.job_id)
@@ -177,18 +182,12 @@ class PostgresJobs:
             self._database.told(Topic.ENDED)
         if len(ours) == len(outcomes):
             return [JobState.SUCCEEDED] * len(outcomes)
-        known = {str(id) for id in ours}
-        return [JobState.SUCCEEDED if outcome.job_id in known else None for outcome in outcomes]
-
-    async def _finish(self, session: Session, outcomes: Sequence[Outcome]) -> list[JobState | None]:
-        running = await standing(session, self._namespace, [outcome.job_id for outcome in outcomes])
-        now = await clock(session, self._database)
-        settled = settle(running, outcomes, now)
-        events = EventLog(self._namespace, now)
-        await end(session, self._namespace, now, settled.endings, events)
-        await keep_logs(session, self._namespace, settled.logs)
-        await events.write(session)
-        return settled.answers
+        answers = {str(id): JobState.SUCCEEDED for id in ours}
+        # Too late, or jobs of workflows of which the outcome did not say so.
+        left = [outcome for outcome in outcomes if outcome.job_id not in answers]
+        others = await self._finish_any(left)
+        answers |= {one.job_id: state for one, state in zip(left, others, strict=True) if state is not None}
+        return [answers.get(outcome.job_id) for outcome in outcomes]
 
     async def note(self, notes: Sequence[Note]) -> None:
         """See the port."""

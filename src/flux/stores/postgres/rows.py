@@ -59,6 +59,7 @@ def _job(id: str, row: Record, attempts: list[Attempt] | None) -> Job:
         heartbeat_at=row["heartbeat_at"],
         schedule_id=row["schedule_id"],
         workflow_id=row["workflow_id"],
+        step=row["step"],
         cancel_requested=row["cancel_requested"],
         options=NO_OPTIONS if options is None else _options.decode(options),
         attempts=attempts,

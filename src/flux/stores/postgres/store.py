@@ -18,6 +18,7 @@ from flux.engine.ports import (
     Schedules,
     StoreHealth,
     Transactions,
+    Workflows,
 )
 from flux.stores.migrations import known_migrations
 from flux.stores.postgres import migrating, partitions
@@ -33,6 +34,7 @@ from flux.stores.postgres.schedules import PostgresSchedules
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statement
 from flux.stores.postgres.transactions import PostgresTransactions
+from flux.stores.postgres.workflows import PostgresWorkflows
 
 PROBE = 1.5
 """Seconds that a look at the health waits: less than whoever asks (a probe of two seconds, say) does."""
@@ -84,6 +86,7 @@ class PostgresStore:
         self.changes: Changes = self._changes
         self._transactions = PostgresTransactions(self._database)
         self.transactions: Transactions = self._transactions
+        self.workflows: Workflows = PostgresWorkflows(self._database)
         self.parallel = True
 
     # --- life -------------------------------------------------------------------------------------------------

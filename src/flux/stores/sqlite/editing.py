@@ -14,12 +14,12 @@ from flux.stores.sqlite.ending import SQL as FINISH
 from flux.stores.sqlite.ending import end, standing
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
-from flux.stores.standing import Ending, Standing, cancelled_error
+from flux.stores.standing import STEP, Ending, Standing, cancelled_error
 
 SQL = Statements("edits.sql")
 
 _states = decoder(list[tuple[str, JobState]])
-_retryable = decoder(list[tuple[str, JobState, str, str, str | None, str | None]])
+_retryable = decoder(list[tuple[str, JobState, str, str, str | None, str | None, str | None]])
 
 _MISSING = Changed(None, False, "There is no such job.")
 
@@ -96,11 +96,13 @@ def retry(connection: sqlite3.Connection, namespace: str, now: int, ids: Sequenc
         if id not in done:
             answers.append(_MISSING)
             continue
-        state, type, queue, key, holder = done.pop(id)
+        state, type, queue, workflow_id, key, holder = done.pop(id)
         if state not in (JobState.DEAD, JobState.CANCELLED):
             answers.append(
                 Changed(state, False, f"The job is {state}; only dead and cancelled jobs can be retried.")
             )
+        elif workflow_id is not None:
+            answers.append(Changed(state, False, STEP))
         elif holder is not None or (key is not None and key in taken):
             holder = holder or "a job retried just now"
             answers.append(

@@ -9,6 +9,7 @@ from typing import Any
 from flux.domain import stats
 from flux.domain.job import LogLine
 from flux.stores.sqlite.events import EventLog
+from flux.stores.sqlite.releasing import release
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
 from flux.stores.standing import Ending, Ledger, Standing
 
@@ -28,7 +29,8 @@ def standing(connection: sqlite3.Connection, namespace: str, ids: Iterable[str])
 def end(
     connection: sqlite3.Connection, namespace: str, now: int, endings: Sequence[Ending], events: EventLog
 ) -> None:
-    """Apply endings. Each job is live, stands as its ``Standing`` says, and appears once."""
+    """Apply endings, and what they release. Each job is live, stands as its ``Standing`` says, and appears once. The
+    caller writes the events at the end of his transaction."""
     ledger = Ledger(endings, now, bytes.decode)
     for ending in endings:
         events.job(ending.state, ending.job.id, ending.job.type, ending.job.queue)
@@ -43,6 +45,7 @@ def end(
             (namespace, stats.slot_of(now)),
             [(*key, count) for key, count in ledger.rollups.items()],
         )
+        release(connection, namespace, now, endings, events)
 
 
 def keep_logs(

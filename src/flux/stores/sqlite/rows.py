@@ -34,6 +34,7 @@ class _Row(msgspec.Struct, array_like=True):
     error: str | None
     schedule_id: str | None
     workflow_id: str | None
+    step: int | None
     cancel_requested: int
     options: str | None
     how: str | None
@@ -69,7 +70,7 @@ def _columns(table: str, full: bool) -> str:
     return f"""json_array(
         j.id, j.type, j.queue, j.priority, j.state, j.attempt, j.attempt_limit, j.max_retries, j.created_at,
         j.run_at, j.timeout, j.expires_at, j.started_at, {"NULL" if live else "j.finished_at"}, j.worker_id,
-        j.error, j.schedule_id, j.workflow_id, {"j.cancel_requested" if live else "0"}, j.options,
+        j.error, j.schedule_id, j.workflow_id, j.step, {"j.cancel_requested" if live else "0"}, j.options,
         {"NULL" if live else "j.how"}, p.progress, p.checkpoint,
         CASE WHEN p.heartbeat_at >= j.started_at THEN p.heartbeat_at END, {"j.payload" if full else "NULL"},
         {"NULL" if live or not full else "j.result"}, {ATTEMPTS if full else "NULL"})"""
@@ -116,6 +117,7 @@ def _job(row: _Row) -> Job:
         heartbeat_at=row.heartbeat_at,
         schedule_id=row.schedule_id,
         workflow_id=row.workflow_id,
+        step=row.step,
         cancel_requested=bool(row.cancel_requested),
         options=NO_OPTIONS if row.options is None else _options.decode(row.options),
         attempts=None if row.attempts is None else _attempts(row, row.attempts),

@@ -19,6 +19,7 @@ from flux.engine.ports import (
     Schedules,
     StoreHealth,
     Transactions,
+    Workflows,
 )
 from flux.stores.migrations import known_migrations
 from flux.stores.sqlite import migrating
@@ -32,6 +33,7 @@ from flux.stores.sqlite.queues import SqliteQueues
 from flux.stores.sqlite.reading import SqliteQueries
 from flux.stores.sqlite.schedules import SqliteSchedules
 from flux.stores.sqlite.transactions import NoTransactions
+from flux.stores.sqlite.workflows import SqliteWorkflows
 
 PROBE = 1.5
 """Seconds that a look at the health waits: less than whoever asks (a probe of two seconds, say) does."""
@@ -72,6 +74,7 @@ class SqliteStore:
         self.leases: Leases = SqliteLeases(self._database)
         self.changes: Changes = self._changes
         self.transactions: Transactions = NoTransactions()
+        self.workflows: Workflows = SqliteWorkflows(self._database)
         self.parallel = False
 
     async def open(self) -> None:

@@ -79,7 +79,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
      WHERE l.namespace = @namespace AND l.ctid = ANY (ARRAY(SELECT place FROM taken)) AND l.state || '' = 'available'
        AND EXISTS (SELECT 1 FROM lease)
     RETURNING l.id, l.type, l.queue, l.priority, l.payload, l.attempt, l.attempt_limit, l.timeout, l.options, l.created_at,
-              l.run_at, l.started_at, l.schedule_id, l.workflow_id
+              l.run_at, l.started_at, l.schedule_id, l.workflow_id, l.step
 ), told AS (
     INSERT INTO flux.events (namespace, at, subject, state, type, queue, ids)
     SELECT @namespace, min(started_at), 'job', 'running', type, queue, array_agg(id) FROM claimed GROUP BY type, queue
@@ -158,7 +158,7 @@ WITH RECURSIVE clock AS MATERIALIZED (
      WHERE l.namespace = @namespace AND l.ctid = ANY (ARRAY(SELECT place FROM taken)) AND l.state || '' = 'available'
        AND EXISTS (SELECT 1 FROM lease)
     RETURNING l.id, l.type, l.queue, l.priority, l.payload, l.attempt, l.attempt_limit, l.timeout, l.options, l.created_at,
-              l.run_at, l.started_at, l.schedule_id, l.workflow_id
+              l.run_at, l.started_at, l.schedule_id, l.workflow_id, l.step
 ), told AS (
     INSERT INTO flux.events (namespace, at, subject, state, type, queue, ids)
     SELECT @namespace, min(started_at), 'job', 'running', type, queue, array_agg(id) FROM claimed GROUP BY type, queue
@@ -206,7 +206,7 @@ WITH clock AS MATERIALIZED (
      WHERE l.namespace = @namespace AND l.ctid = ANY (ARRAY(SELECT place FROM taken)) AND l.state || '' = 'available'
        AND EXISTS (SELECT 1 FROM lease)
     RETURNING l.id, l.type, l.queue, l.priority, l.payload, l.attempt, l.attempt_limit, l.timeout, l.options, l.created_at,
-              l.run_at, l.started_at, l.schedule_id, l.workflow_id
+              l.run_at, l.started_at, l.schedule_id, l.workflow_id, l.step
 ), told AS (
     INSERT INTO flux.events (namespace, at, subject, state, type, queue, ids)
     SELECT @namespace, min(started_at), 'job', 'running', type, queue, array_agg(id) FROM claimed GROUP BY type, queue

@@ -13,7 +13,7 @@ SELECT id FROM flux.done WHERE namespace = @namespace AND id = ANY (@ids::uuid[]
 
 -- A finished job and, where it has a unique key, whoever else holds that now: only then may it not come back.
 -- name: read_retryable
-SELECT d.id, d.state, d.type, d.queue, d.unique_key,
+SELECT d.id, d.state, d.type, d.queue, d.workflow_id, d.unique_key,
        (SELECT u.job_id FROM flux.uniqueness u
           LEFT JOIN flux.live l ON l.namespace = @namespace AND l.id = u.job_id
           LEFT JOIN LATERAL (SELECT o.state FROM flux.done o
@@ -33,11 +33,11 @@ SELECT d.namespace, d.id, d.attempt, d.worker_id, d.started_at, d.finished_at, d
 -- name: back_to_live
 WITH back AS (DELETE FROM flux.done d WHERE d.namespace = @namespace AND d.id = ANY (@ids::uuid[]) RETURNING d.*)
 INSERT INTO flux.live (namespace, id, type, queue, priority, state, run_at, created_at, attempt, attempt_limit, max_retries,
-                       timeout, expires_at, payload, options, fire_at, schedule_id, workflow_id, unique_key,
+                       timeout, expires_at, payload, options, fire_at, schedule_id, workflow_id, step, unique_key,
                        idempotency_key, error)
 SELECT d.namespace, d.id, d.type, d.queue, d.priority, 'available', @now::bigint, d.created_at, d.attempt,
        d.attempt + d.max_retries + 1, d.max_retries, d.timeout, CASE WHEN d.attempt > 0 THEN d.expires_at END, d.payload,
-       d.options, d.fire_at, d.schedule_id, d.workflow_id, d.unique_key, d.idempotency_key, d.error
+       d.options, d.fire_at, d.schedule_id, d.workflow_id, d.step, d.unique_key, d.idempotency_key, d.error
   FROM back d;
 
 -- The states that a key asks for are kept where its row still is; a row that was forgotten asks for the usual ones. Nothing is

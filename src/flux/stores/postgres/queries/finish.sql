@@ -3,21 +3,23 @@
 -- partial index once per row. The values come in the order of ids and so the rows are locked in it: two that write the same
 -- rows never wait for each other crosswise.
 
--- Jobs that succeeded, with all that goes with it, in one round trip: those that were ours.
+-- Jobs that succeeded, with all that goes with it, in one round trip: those that were ours. Not those of workflows, whose end
+-- releases others: they end by the statements below.
 -- name: finish_succeeded
 WITH clock AS MATERIALIZED (SELECT coalesce(@now::bigint, flux.clock()) AS now),
 gone AS (
     DELETE FROM flux.live l
      USING unnest(@ids::uuid[], @claims::bigint[], @results::bytea[]) AS g (id, claim_id, result)
      WHERE l.namespace = @namespace AND l.id = g.id AND l.claim_id = g.claim_id AND l.state || '' = 'running'
+       AND l.workflow_id IS NULL
     RETURNING l.*, g.result
 ), moved AS (
     INSERT INTO flux.done (finished_at, run_at, created_at, timeout, expires_at, claim_id, started_at, fire_at, attempt,
                            attempt_limit, max_retries, priority, id, namespace, state, type, queue, payload, options, error,
-                           result, how, worker_id, schedule_id, workflow_id, unique_key, idempotency_key)
+                           result, how, worker_id, schedule_id, unique_key, idempotency_key)
     SELECT c.now, g.run_at, g.created_at, g.timeout, g.expires_at, g.claim_id, g.started_at, g.fire_at, g.attempt,
            g.attempt_limit, g.max_retries, g.priority, g.id, g.namespace, 'succeeded', g.type, g.queue, g.payload,
-           g.options, NULL, g.result, 'succeeded', g.worker_id, g.schedule_id, g.workflow_id, g.unique_key,
+           g.options, NULL, g.result, 'succeeded', g.worker_id, g.schedule_id, g.unique_key,
            g.idempotency_key
       FROM gone g CROSS JOIN clock c
 ), counted AS (
@@ -42,14 +44,14 @@ SELECT EXISTS (SELECT 1 FROM flux.done d
 -- What is known of live jobs, in the order of Standing's fields; they stay so until the transaction's end.
 -- name: lock_standing
 SELECT l.id, l.state, l.claim_id, l.type, l.queue, l.run_at, l.started_at, l.attempt, l.attempt_limit, l.worker_id,
-       l.cancel_requested, l.cancel_reason, l.schedule_id, l.created_at
+       l.cancel_requested, l.cancel_reason, l.schedule_id, l.created_at, l.workflow_id, l.step
   FROM flux.live l
  WHERE l.namespace = @namespace AND l.id = ANY (ARRAY(SELECT unnest(@ids::uuid[]))) ORDER BY l.id FOR UPDATE;
 
 -- The same without those that somebody else has locked: whoever does it once more later must not wait.
 -- name: lock_standing_free
 SELECT l.id, l.state, l.claim_id, l.type, l.queue, l.run_at, l.started_at, l.attempt, l.attempt_limit, l.worker_id,
-       l.cancel_requested, l.cancel_reason, l.schedule_id, l.created_at
+       l.cancel_requested, l.cancel_reason, l.schedule_id, l.created_at, l.workflow_id, l.step
   FROM flux.live l
  WHERE l.namespace = @namespace AND l.id = ANY (ARRAY(SELECT unnest(@ids::uuid[]))) ORDER BY l.id FOR UPDATE SKIP LOCKED;
 
@@ -63,10 +65,10 @@ WITH gone AS (
 )
 INSERT INTO flux.done (finished_at, run_at, created_at, timeout, expires_at, claim_id, started_at, fire_at, attempt,
                        attempt_limit, max_retries, priority, id, namespace, state, type, queue, payload, options, error,
-                       result, how, worker_id, schedule_id, workflow_id, unique_key, idempotency_key)
+                       result, how, worker_id, schedule_id, workflow_id, step, unique_key, idempotency_key)
 SELECT @now::bigint, g.run_at, g.created_at, g.timeout, g.expires_at, g.claim_id, g.started_at, g.fire_at, g.attempt,
        g.attempt_limit, g.max_retries, g.priority, g.id, g.namespace, g.final, g.type, g.queue, g.payload, g.options,
-       g.last_error, g.result, g.how, g.worker_id, g.schedule_id, g.workflow_id, g.unique_key, g.idempotency_key
+       g.last_error, g.result, g.how, g.worker_id, g.schedule_id, g.workflow_id, g.step, g.unique_key, g.idempotency_key
   FROM gone g;
 
 -- Waits again: back is the attempt that is given back. It was started in time all the same, and nothing else would tell

@@ -3,15 +3,15 @@
 -- name: jobs_of_live
 SELECT j.id, j.type, j.queue, j.priority, j.state, j.attempt, j.attempt_limit, j.max_retries, j.created_at, j.run_at,
        j.timeout, j.expires_at, j.started_at, NULL::bigint AS finished_at, j.worker_id, j.error, j.schedule_id,
-       j.workflow_id, j.cancel_requested, j.options, NULL::text AS how, p.progress, p.checkpoint,
+       j.workflow_id, j.step, j.cancel_requested, j.options, NULL::text AS how, p.progress, p.checkpoint,
        CASE WHEN p.heartbeat_at >= j.started_at THEN p.heartbeat_at END AS heartbeat_at,
        CASE WHEN @full::boolean THEN j.payload END AS payload, NULL::bytea AS result
   FROM flux.live j LEFT JOIN flux.progress p ON p.namespace = j.namespace AND p.job_id = j.id
  WHERE j.namespace = @namespace AND j.id = ANY (@ids::uuid[])
 UNION ALL
 SELECT j.id, j.type, j.queue, j.priority, j.state, j.attempt, j.attempt_limit, j.max_retries, j.created_at, j.run_at,
-       j.timeout, j.expires_at, j.started_at, j.finished_at, j.worker_id, j.error, j.schedule_id, j.workflow_id, false,
-       j.options, j.how, p.progress, p.checkpoint,
+       j.timeout, j.expires_at, j.started_at, j.finished_at, j.worker_id, j.error, j.schedule_id, j.workflow_id, j.step,
+       false, j.options, j.how, p.progress, p.checkpoint,
        CASE WHEN p.heartbeat_at >= j.started_at THEN p.heartbeat_at END,
        CASE WHEN @full::boolean THEN j.payload END,
        CASE WHEN @full::boolean THEN j.result END

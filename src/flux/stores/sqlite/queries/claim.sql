@@ -85,7 +85,7 @@ SELECT (SELECT lease_until FROM workers WHERE namespace = ?1 AND id = ?2),
 -- name: read_claimed
 SELECT json_group_array(json_array(l.id, ?3, l.type, l.queue, l.priority,
            CASE WHEN length(l.payload) <= ?5 THEN l.payload ELSE '' END, l.attempt + 1, l.attempt_limit,
-           l.timeout, l.options, l.created_at, l.run_at, ?4, l.schedule_id, l.workflow_id,
+           l.timeout, l.options, l.created_at, l.run_at, ?4, l.schedule_id, l.workflow_id, l.step,
            CASE WHEN length(p.checkpoint) <= ?5 THEN p.checkpoint WHEN p.checkpoint IS NOT NULL THEN '' END))
   FROM json_each(?2) j CROSS JOIN live l
   LEFT JOIN progress p ON p.namespace = ?1 AND p.job_id = l.id

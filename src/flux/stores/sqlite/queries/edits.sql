@@ -7,7 +7,7 @@ SELECT json_group_array(json_array(d.id, d.state))
 
 -- A finished job and, where it has a unique key, whoever else holds that now: only then may it not come back.
 -- name: read_retryable
-SELECT json_group_array(json_array(d.id, d.state, d.type, d.queue, d.unique_key,
+SELECT json_group_array(json_array(d.id, d.state, d.type, d.queue, d.workflow_id, d.unique_key,
            (SELECT u.job_id FROM uniqueness u
               LEFT JOIN live l ON l.namespace = ?1 AND l.id = u.job_id
               LEFT JOIN done o ON o.namespace = ?1 AND o.id = u.job_id
@@ -27,11 +27,11 @@ SELECT d.namespace, d.id,
 
 -- name: back_to_live
 INSERT INTO live (namespace, id, type, queue, priority, state, run_at, created_at, attempt, attempt_limit,
-                  max_retries, timeout, expires_at, payload, options, schedule_id, workflow_id, unique_key,
+                  max_retries, timeout, expires_at, payload, options, schedule_id, workflow_id, step, unique_key,
                   idempotency_key, error)
 SELECT d.namespace, d.id, d.type, d.queue, d.priority, 'available', ?3, d.created_at, d.attempt,
        d.attempt + d.max_retries + 1, d.max_retries, d.timeout, CASE WHEN d.attempt > 0 THEN d.expires_at END,
-       d.payload, d.options, d.schedule_id, d.workflow_id, d.unique_key, d.idempotency_key, d.error
+       d.payload, d.options, d.schedule_id, d.workflow_id, d.step, d.unique_key, d.idempotency_key, d.error
   FROM json_each(?2) j CROSS JOIN done d
  WHERE d.namespace = ?1 AND d.id = j.value;
 

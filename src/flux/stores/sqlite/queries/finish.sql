@@ -4,7 +4,8 @@
 -- What is known of live jobs, in the order of Standing's fields.
 -- name: read_standing
 SELECT json_group_array(json_array(l.id, l.state, l.claim_id, l.type, l.queue, l.run_at, l.started_at, l.attempt,
-           l.attempt_limit, l.worker_id, l.cancel_requested, l.cancel_reason, l.schedule_id, l.created_at))
+           l.attempt_limit, l.worker_id, l.cancel_requested, l.cancel_reason, l.schedule_id, l.created_at,
+           l.workflow_id, l.step))
   FROM json_each(?2) j CROSS JOIN live l
  WHERE l.namespace = ?1 AND l.id = j.value;
 
@@ -12,10 +13,10 @@ SELECT json_group_array(json_array(l.id, l.state, l.claim_id, l.type, l.queue, l
 -- row: (*, *, *, *, *)
 WITH v (id, state, how, result, error) AS (VALUES {rows})
 INSERT INTO done (namespace, id, type, queue, priority, state, run_at, created_at, attempt, attempt_limit,
-                  max_retries, timeout, expires_at, payload, options, schedule_id, workflow_id, unique_key,
+                  max_retries, timeout, expires_at, payload, options, schedule_id, workflow_id, step, unique_key,
                   idempotency_key, error, worker_id, claim_id, started_at, finished_at, result, how)
 SELECT l.namespace, l.id, l.type, l.queue, l.priority, v.state, l.run_at, l.created_at, l.attempt, l.attempt_limit,
-       l.max_retries, l.timeout, l.expires_at, l.payload, l.options, l.schedule_id, l.workflow_id, l.unique_key,
+       l.max_retries, l.timeout, l.expires_at, l.payload, l.options, l.schedule_id, l.workflow_id, l.step, l.unique_key,
        l.idempotency_key, v.error, l.worker_id, l.claim_id, l.started_at, ?2, v.result, v.how
   FROM v CROSS JOIN live l
  WHERE l.namespace = ?1 AND l.id = v.id;
