@@ -21,6 +21,7 @@ from flux.domain.workflow.references import (
     Path,
     References,
     Refused,
+    check_path,
     find_references,
 )
 from flux.domain.workflow.scope import Missing, Scope, look_up, project
@@ -182,9 +183,13 @@ _NO_MIXING: Final = (
     "to compare or add it with one that has a fraction, and string(...) to join it to a text"
 )
 
+# Nearly all expressions are only a path, and a definition may have ten thousand of them.
 _PATH: Final = re.compile(
     rf"""\s*(?P<root>{"|".join(ROOTS)})(?P<rest>(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:"[^"\\\n\r]*"|'[^'\\\n\r]*')\])*)\s*"""
 )
+
+
+_PART: Final = re.compile(r"""([A-Za-z_][A-Za-z0-9_]*)|("[^"]*"|'[^']*')""")
 
 
 def compile_expression(source: str, line: int = 1, column: int = 1) -> Expression:
@@ -203,20 +208,14 @@ def compile_expression(source: str, line: int = 1, column: int = 1) -> Expressio
 @lru_cache(2048)
 def _understood(source: str) -> tuple[References, Path | None]:
     """What an expression refers to, and its path when it is nothing else. Remembered: steps are often alike."""
+    if _PATH.fullmatch(source):
+        path = tuple(found[0] or found[1][1:-1] for found in _PART.findall(source))
+        check_path(path, len(source) - len(source.lstrip()))
+        return References(paths={path}, outside=[path]), path
     found = list(tokens(source))
     _check_bounds(source, found)
-    path: Path | None = None
-    if _PATH.fullmatch(source):
-        path = _path_of(found)
-    else:
-        _compiled(source)
-    return find_references(found), path
-
-
-def _path_of(found: list[Token]) -> Path:
-    return tuple(
-        token.text if token.kind == "name" else token.text[1:-1] for token in found if token.kind != "symbol"
-    )
+    _compiled(source)
+    return find_references(found), None
 
 
 def _check_bounds(source: str, found: list[Token]) -> None:

@@ -26,7 +26,7 @@ from flux.domain.workflow.definition import (
     Step,
     TimeStep,
 )
-from flux.domain.workflow.expression import ExpressionError
+from flux.domain.workflow.expression import Expression, ExpressionError
 from flux.domain.workflow.refusals import Enough, Refusals
 from flux.domain.workflow.release import ANY, Outcome
 from flux.domain.workflow.template import Template, parse_template, templates_in
@@ -63,10 +63,8 @@ class _Named(Struct):
     """A step that an expression names, and where."""
 
     place: str
-    role: str
     wants_output: bool
-    error: ExpressionError
-    """How to say that something is wrong with it."""
+    expression: Expression
 
 
 def find_graph(definition: Definition, unread: frozenset[str] = frozenset()) -> Graph:
@@ -174,28 +172,28 @@ def _expressions(
                     graph.refusals.add(place, f"there is no {min(items)} {what}")
                 reads[role] = reads.get(role, frozenset()) | expression.steps
                 for other in expression.steps:
-                    error = ExpressionError("", expression.source, expression.line, expression.column)
+                    problem = None
                     if other == name:
-                        error = _worded(error, "names its own step")
+                        problem = "names its own step"
                     elif other in unread:
                         continue
                     elif other not in steps:
-                        error = _worded(error, _unknown(other, steps))
-                    if error.message:
-                        graph.refusals.add(place, str(error))
+                        problem = _unknown(other, steps)
+                    if problem is not None:
+                        graph.refusals.add(place, str(_worded(expression, problem)))
                         continue
                     wants = expression.wants_output(other)
                     if other in named:
                         named[other].wants_output |= wants
                     else:
-                        named[other] = _Named(place, role, wants, error)
+                        named[other] = _Named(place, wants, expression)
     if reads:
         graph.reads[name] = reads
     return named
 
 
-def _worded(error: ExpressionError, message: str) -> ExpressionError:
-    return ExpressionError(message, error.source, error.line, error.column)
+def _worded(expression: Expression, message: str) -> ExpressionError:
+    return ExpressionError(message, expression.source, expression.line, expression.column)
 
 
 def _check_whole(place: str, text: str, refusals: Refusals) -> None:
@@ -229,10 +227,7 @@ def _anywhere(
                 if other in steps:
                     reads.add(other)
                 elif other not in unread:
-                    error = ExpressionError(
-                        _unknown(other, steps), expression.source, expression.line, expression.column
-                    )
-                    refusals.add(place, str(error))
+                    refusals.add(place, str(_worded(expression, _unknown(other, steps))))
     return frozenset(reads)
 
 
@@ -306,7 +301,7 @@ def _refuse_cycle(graph: Graph, order: list[str], added: dict[tuple[str, str], _
     for name, other in pairwise(cycle):
         if use := added.get((name, other)):
             place = use.place
-            reason = f"; {name} needs {other} because of {str(use.error).rstrip(': ')}"
+            reason = f"; {name} needs {other} because of {str(_worded(use.expression, '')).rstrip(': ')}"
             break
     graph.refusals.add(
         place, f"these steps wait for each other (each needs the next): {' -> '.join(shown)}{reason}"

@@ -222,7 +222,7 @@ def _name(
     if token.text not in ROOTS:
         raise Refused(f"there is no {token.text} here; there are {', '.join(ROOTS)}", token.at)
     path, after = _path(tokens, i)
-    _check_path(path, token.at)
+    check_path(path, token.at)
     in_has = bool(frames) and frames[-1].call == "has"
     (asked if in_has else found.paths).add(path)
     if in_has and path[0] == "steps" and len(path) == 3 and path[2] != "state":
@@ -266,7 +266,8 @@ def plain_string(token: Token) -> str | None:
     return text[1:-1]
 
 
-def _check_path(path: Path, at: int) -> None:
+def check_path(path: Path, at: int) -> None:
+    """Whether there is such a thing, as far as is known before a run. Raises ``Refused``."""
     root = path[0]
     if root == "steps":
         if len(path) == 1:

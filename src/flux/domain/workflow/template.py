@@ -6,6 +6,7 @@ the text: strings as they are, everything else as JSON. ``$${{`` stands for a li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, Final
@@ -92,8 +93,14 @@ def _take_apart(text: str) -> Template:
 _parsed = lru_cache(4096)(_take_apart)
 
 
+_PLAIN: Final = re.compile(r"""[^"'{}/]*\}\}""")
+"""Up to a ``}}`` before which no string, object or comment has begun."""
+
+
 def _end(text: str, begin: int) -> int:
     """Where the expression's ``}}`` stands: not in a string, and not where it closes two objects."""
+    if plain := _PLAIN.match(text, begin):
+        return plain.end() - len(CLOSE)
     depth = 0
     for token in tokens(text[: begin + MAX_LENGTH + len(CLOSE)], begin):
         if token.kind == "bad":
