@@ -19,6 +19,8 @@ MAX_STEPS: Final = 10_000
 MAX_NEEDS: Final = 1_000
 """Needs of one step, those that expressions imply included."""
 MAX_EDGES: Final = 100_000
+MAX_EXPRESSIONS: Final = 50_000
+"""Expressions of a definition: each takes up to a quarter of a millisecond to check."""
 MAX_ITEMS: Final = 100_000
 """Items of one fan-out."""
 MAX_DEFINITION: Final = 16 << 20
@@ -218,7 +220,7 @@ def digest(definition: Definition) -> str:
 
 
 __all__ = [
-    "MAX_CHILD_DEPTH", "MAX_DEFINITION", "MAX_EDGES", "MAX_ITEMS", "MAX_NEEDS", "MAX_STEPS", "ChildStep", "Condition",
-    "Definition", "ExitJob", "JobStep", "Memo", "Need", "OnFailure", "Outcome", "SignalStep", "Step", "TimeStep",
-    "digest", "dump_definition",
+    "MAX_CHILD_DEPTH", "MAX_DEFINITION", "MAX_EDGES", "MAX_EXPRESSIONS", "MAX_ITEMS", "MAX_NEEDS", "MAX_STEPS",
+    "ChildStep", "Condition", "Definition", "ExitJob", "JobStep", "Memo", "Need", "OnFailure", "Outcome", "SignalStep",
+    "Step", "TimeStep", "digest", "dump_definition",
 ]  # fmt: skip

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from flux.domain.workflow.definition import (
     MAX_EDGES,
+    MAX_EXPRESSIONS,
     MAX_NEEDS,
     ChildStep,
     Definition,
@@ -51,6 +52,8 @@ class Graph(Struct):
     exit_reads: frozenset[str] = frozenset()
     depth: int = 0
     """Steps on the longest path."""
+    expressions: int = 0
+    """Expressions in all of it."""
     refusals: Refusals = msgspec.field(default_factory=Refusals)
 
     @property
@@ -84,11 +87,9 @@ def _find(definition: Definition, unread: frozenset[str], graph: Graph) -> None:
     for name, step in steps.items():
         graph.needs[name] = _declared(name, step, steps, unread, graph.refusals)
         named[name] = _expressions(name, step, steps, unread, graph)
-    graph.output_reads = _anywhere(definition.output, "output", steps, unread, graph.refusals)
+    graph.output_reads = _anywhere(definition.output, "output", steps, unread, graph)
     if definition.on_exit is not None:
-        graph.exit_reads = _anywhere(
-            definition.on_exit.payload, "on_exit.payload", steps, unread, graph.refusals
-        )
+        graph.exit_reads = _anywhere(definition.on_exit.payload, "on_exit.payload", steps, unread, graph)
     order, _ = _sorted(graph.needs)
     if len(order) < len(steps):
         _refuse_cycle(graph, order, {})
@@ -165,6 +166,7 @@ def _expressions(
             template = _template(place, text, graph.refusals)
             if template is None:
                 continue
+            _count(place, template, graph)
             for expression in template.expressions:
                 items = expression.uses & {"item", "index"}
                 if items and not (fans_out and role in _ITEM_ROLES):
@@ -192,6 +194,14 @@ def _expressions(
     return named
 
 
+def _count(place: str, template: Template, graph: Graph) -> None:
+    graph.expressions += len(template.expressions)
+    if graph.expressions > MAX_EXPRESSIONS:
+        words = f"is one of more than {MAX_EXPRESSIONS} expressions; a workflow has at most as many"
+        graph.refusals.add(place, words)
+        raise Enough
+
+
 def _worded(expression: Expression, message: str) -> ExpressionError:
     return ExpressionError(message, expression.source, expression.line, expression.column)
 
@@ -214,20 +224,23 @@ def _template(place: str, text: str, refusals: Refusals) -> Template | None:
 
 
 def _anywhere(
-    value: Any, at: str, steps: dict[str, Step], unread: frozenset[str], refusals: Refusals
+    value: Any, at: str, steps: dict[str, Step], unread: frozenset[str], graph: Graph
 ) -> frozenset[str]:
     """The steps named by expressions that are evaluated at the end, when all steps are upstream."""
     reads: set[str] = set()
     for place, text in templates_in(value, at):
-        template = _template(place, text, refusals)
-        for expression in template.expressions if template is not None else ():
+        template = _template(place, text, graph.refusals)
+        if template is None:
+            continue
+        _count(place, template, graph)
+        for expression in template.expressions:
             if items := expression.uses & {"item", "index"}:
-                refusals.add(place, f"there is no {min(items)} outside of a for_each")
+                graph.refusals.add(place, f"there is no {min(items)} outside of a for_each")
             for other in sorted(expression.steps):
                 if other in steps:
                     reads.add(other)
                 elif other not in unread:
-                    refusals.add(place, str(_worded(expression, _unknown(other, steps))))
+                    graph.refusals.add(place, str(_worded(expression, _unknown(other, steps))))
     return frozenset(reads)
 
 
@@ -293,7 +306,8 @@ def _refuse_cycle(graph: Graph, order: list[str], added: dict[tuple[str, str], _
         path.append(step)
         step = next(other for other in graph.needs[step] if other not in done)
     cycle = [*path[seen[step] :], step]
-    first = min(range(len(cycle) - 1), key=lambda i: list(graph.needs).index(cycle[i]))
+    written = {name: i for i, name in enumerate(graph.needs)}
+    first = min(range(len(cycle) - 1), key=lambda i: written[cycle[i]])
     cycle = [*cycle[first:-1], *cycle[:first], cycle[first]]
     shown = cycle if len(cycle) <= 20 else [*cycle[:10], "...", *cycle[-9:]]
     place = f"steps.{cycle[0]}.needs"

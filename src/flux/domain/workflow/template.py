@@ -27,6 +27,8 @@ from flux.domain.workflow.tokens import tokens
 
 OPEN: Final = "${{"
 CLOSE: Final = "}}"
+MAX_IN_STRING: Final = 100
+"""Expressions in one string."""
 
 
 class Template:
@@ -70,7 +72,7 @@ def parse_template(text: str) -> Template:
 def _take_apart(text: str) -> Template:
     parts: list[str | Expression] = []
     literal = ""
-    at = 0
+    at = count = 0
     while (found := text.find(OPEN, at)) >= 0:
         if found > at and text[found - 1] == "$":
             literal += text[at : found - 1] + OPEN
@@ -81,6 +83,10 @@ def _take_apart(text: str) -> Template:
             parts.append(literal)
             literal = ""
         begin = found + len(OPEN)
+        count += 1
+        if count > MAX_IN_STRING:
+            message = f"stands in a string with more than {MAX_IN_STRING} expressions"
+            raise ExpressionError(message, text[begin : begin + 60], *place(text, begin))
         end = _end(text, begin)
         parts.append(compile_expression(text[begin:end], *place(text, begin)))
         at = end + len(CLOSE)
@@ -102,7 +108,7 @@ def _end(text: str, begin: int) -> int:
     if plain := _PLAIN.match(text, begin):
         return plain.end() - len(CLOSE)
     depth = 0
-    for token in tokens(text[: begin + MAX_LENGTH + len(CLOSE)], begin):
+    for token in tokens(text[begin : begin + MAX_LENGTH + len(CLOSE)]):
         if token.kind == "bad":
             # The compiler says what is wrong, when it is given no more than what may be meant.
             close = text.find(CLOSE, begin)
@@ -113,8 +119,8 @@ def _end(text: str, begin: int) -> int:
             depth += 1
         elif token.text == "}":
             if depth == 0:
-                if text.startswith(CLOSE, token.at):
-                    return token.at
+                if text.startswith(CLOSE, begin + token.at):
+                    return begin + token.at
                 break
             depth -= 1
     source = text[begin : begin + 60]

@@ -195,6 +195,14 @@ def test_limits_of_edges() -> None:
     assert refusals(wide) == [("steps", "have 101000 needs together; a workflow has at most 100000")]
 
 
+def test_limit_of_expressions() -> None:
+    alike = ["${{ input.x }}" * 100] * 501
+    assert refusals({"a": {"payload": alike}}) == [
+        ("steps.a.payload[500]", "is one of more than 50000 expressions; a workflow has at most as many")
+    ]
+    assert [field for field, _ in refusals({"a": {"payload": alike[:-1]}}, output=alike[:1])] == ["output[0]"]
+
+
 def test_a_long_cycle_is_printed_in_part() -> None:
     steps: dict[str, dict[str, Any]] = {f"s{i}": {"needs": [f"s{(i + 1) % 500}"]} for i in range(500)}
     ((field, words),) = refusals(steps)

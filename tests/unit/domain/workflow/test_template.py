@@ -66,6 +66,7 @@ def test_the_place_of_each_string() -> None:
             "has no }} that ends it within 4096 characters (write $${{ for a literal ${{)",
         ),
         ("${{ }}", 1, 4, "is empty"),
+        ("${{ 1 }}" * 101, 1, 804, "stands in a string with more than 100 expressions"),
     ],
 )
 def test_a_refusal_has_its_place_in_the_string(text: str, line: int, column: int, words: str) -> None:
