@@ -12,7 +12,17 @@ import pytest
 from flux.stores.sqlite import migrating
 from flux.stores.sqlite.sql import Many, Statements
 
-FILES = ("insert.sql", "claim.sql", "finish.sql", "edits.sql", "leases.sql", "duties.sql", "prune.sql")
+FILES = (
+    "insert.sql",
+    "claim.sql",
+    "finish.sql",
+    "release.sql",
+    "workflows.sql",
+    "edits.sql",
+    "leases.sql",
+    "duties.sql",
+    "prune.sql",
+)
 TABLES = (
     "live",
     "done",
@@ -23,6 +33,10 @@ TABLES = (
     "logs",
     "rollups",
     "occurrences",
+    "workflows",
+    "steps",
+    "definition_steps",
+    "definition_edges",
 )
 
 # Walks along an index on purpose: what they count is as long as what they walk, or they stop early.
@@ -75,6 +89,8 @@ def test_no_statement_scans(connection: sqlite3.Connection, file: str, name: str
         if search and aliases.get(search[1]) in ("live", "done") and search[2] is None:
             # The namespace alone is the whole table.
             assert search[3] == "namespace=? AND id=?", step
+        if search and aliases.get(search[1]) in ("workflows", "steps") and search[2] is None:
+            assert search[3] != "namespace=?", step
 
 
 @pytest.mark.parametrize(

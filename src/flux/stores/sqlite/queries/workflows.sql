@@ -106,7 +106,7 @@ SELECT json_group_array(json_array(id, state, attempt, started_at, finished_at, 
 
 -- name: ending_workflows
 SELECT json_group_array(id) FROM (
-    SELECT id FROM workflows WHERE namespace = ?1 AND ending ORDER BY id LIMIT ?2);
+    SELECT id FROM workflows INDEXED BY workflows_ending WHERE namespace = ?1 AND ending ORDER BY id LIMIT ?2);
 
 -- name: end_workflow
 UPDATE workflows SET state = ?3, output = ?4, error = ?5, ending = 0, finished_at = ?6
