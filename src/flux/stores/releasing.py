@@ -7,11 +7,16 @@ from collections.abc import Iterable
 import msgspec
 
 from flux.domain.job import FINAL
-from flux.domain.steps import BITS, StepState, step_state
+from flux.domain.workflow.release import Outcome, fails_workflow
+from flux.domain.workflow.states import BITS, StepState, step_state
 from flux.stores.standing import Ending
 
 LIVE = "live"
 """The stored state of a step whose job is live; where that stands, the job says."""
+
+
+FAILING = frozenset(StepState(end) for end in Outcome if fails_workflow(end, continue_on_failure=False))
+"""The ends that fail a workflow where they are not tolerated: a step that is cancelled by itself counts as failed."""
 
 
 class EndedStep(msgspec.Struct, frozen=True, array_like=True, order=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from flux.domain.errors import DataRefused
 from flux.domain.job import JobError, JobState
-from flux.domain.steps import ENDED, StepState, WorkflowState, step_state
+from flux.domain.workflow.states import ENDED, StepState, WorkflowState, step_state
 from flux.engine.ports import CreatedWorkflow, NewWorkflow, StepView, Workflow, WorkflowChanged
 from flux.stores.releasing import LIVE
 

@@ -9,8 +9,16 @@ from typing import Any
 import msgspec
 
 from flux.domain.job import ClaimedJob, JobState, Options
-from flux.domain.steps import BITS, StepState, WorkflowState
-from flux.engine.ports import CreatedWorkflow, Definition, Edge, NewWorkflow, PlannedStep, Store, Workflow
+from flux.domain.workflow.states import BITS, StepState, WorkflowState
+from flux.engine.ports import (
+    CreatedWorkflow,
+    NewWorkflow,
+    Store,
+    StoredDefinition,
+    StoredEdge,
+    StoredStep,
+    Workflow,
+)
 from tests.conformance.store.lab import Lab, outcome
 
 
@@ -24,7 +32,9 @@ def mask(states: Iterable[StepState | str]) -> int:
     return sum(BITS[StepState(state)] for state in states)
 
 
-def graph(steps: str, *needs: str, tolerated: str = "", kinds: Mapping[str, str] | None = None) -> Definition:
+def graph(
+    steps: str, *needs: str, tolerated: str = "", kinds: Mapping[str, str] | None = None
+) -> StoredDefinition:
     """Steps by name, in topological order; needs are ``source>target``, by ``:`` and the ends that satisfy them."""
     names = steps.split()
     edges = []
@@ -32,9 +42,9 @@ def graph(steps: str, *needs: str, tolerated: str = "", kinds: Mapping[str, str]
         link, _, ends = need.partition(":")
         source, target = link.split(">")
         wanted = ends.split("|") if ends else ["succeeded"]
-        edges.append(Edge(names.index(source), names.index(target), mask(wanted)))
+        edges.append(StoredEdge(names.index(source), names.index(target), mask(wanted)))
     planned = [
-        PlannedStep(
+        StoredStep(
             name=name,
             kind=(kinds or {}).get(name, "job"),
             type="t",
@@ -47,14 +57,14 @@ def graph(steps: str, *needs: str, tolerated: str = "", kinds: Mapping[str, str]
     return defined(planned, edges)
 
 
-def defined(steps: Sequence[PlannedStep], edges: Sequence[Edge]) -> Definition:
+def defined(steps: Sequence[StoredStep], edges: Sequence[StoredEdge]) -> StoredDefinition:
     """A definition under the digest of its content."""
     document = msgspec.json.encode([steps, edges])
     id = hashlib.sha256(document).hexdigest()
-    return Definition(id=id, document=document, steps=tuple(steps), edges=tuple(edges))
+    return StoredDefinition(id=id, document=document, steps=tuple(steps), edges=tuple(edges))
 
 
-def new_run(lab: Lab, definition: Definition, **fields: Any) -> NewWorkflow:
+def new_run(lab: Lab, definition: StoredDefinition, **fields: Any) -> NewWorkflow:
     """A run of a definition, not created yet."""
     fields.setdefault("id", lab.new_id())
     fields.setdefault("name", "w")
@@ -107,7 +117,7 @@ class Run:
         assert None not in answers
 
 
-async def create(lab: Lab, definition: Definition, **fields: Any) -> Run:
+async def create(lab: Lab, definition: StoredDefinition, **fields: Any) -> Run:
     """A run that must be created."""
     new = new_run(lab, definition, **fields)
     [answer] = await lab.store.workflows.create([new])

@@ -10,7 +10,7 @@ import pytest
 from flux.domain.duration import SECOND
 from flux.domain.errors import DataRefused, Invalid
 from flux.domain.job import JobState
-from flux.domain.steps import StepState, WorkflowState
+from flux.domain.workflow.states import StepState, WorkflowState
 from flux.engine.ports import CreatedWorkflow, Store, WorkflowFilter
 from tests.conformance.store.graphs import Run, create, graph, new_run
 from tests.conformance.store.lab import START, Lab, SteeredClock, outcome

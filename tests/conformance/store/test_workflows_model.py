@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flux.domain.job import JobState
-from flux.domain.steps import BITS, ENDED, StepState, WorkflowState
-from flux.engine.ports import Definition, Edge, PlannedStep, Store
+from flux.domain.workflow.states import BITS, ENDED, StepState, WorkflowState
+from flux.engine.ports import Store, StoredDefinition, StoredEdge, StoredStep
 from tests.conformance.store.graphs import Run, create, defined, job_state
 from tests.conformance.store.lab import Factory, Lab, outcome
 
@@ -26,15 +26,15 @@ ENDS = (S.SUCCEEDED, S.SUCCEEDED, S.SUCCEEDED, S.FAILED, S.SKIPPED, S.CANCELLED)
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> Definition:
+def graphs(draw: st.DrawFn) -> StoredDefinition:
     """Up to twelve steps, with edges from smaller numbers to greater ones."""
     count = draw(st.integers(1, 12))
     steps = [
-        PlannedStep(name=f"s{n}", type="t", tolerated=draw(st.booleans()), queue=draw(st.sampled_from("pq")))
+        StoredStep(name=f"s{n}", type="t", tolerated=draw(st.booleans()), queue=draw(st.sampled_from("pq")))
         for n in range(count)
     ]
     edges = [
-        Edge(source, target, draw(st.sampled_from((1, 1, 2, 5, 15))))
+        StoredEdge(source, target, draw(st.sampled_from((1, 1, 2, 5, 15))))
         for target in range(1, count)
         for source in sorted(draw(st.sets(st.integers(0, target - 1), max_size=4)))
     ]
@@ -44,7 +44,7 @@ def graphs(draw: st.DrawFn) -> Definition:
 class Model:
     """What the rules say of each step, looked at as a whole whenever one has ended."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: StoredDefinition) -> None:
         self.definition = definition
         self.states = [S.BLOCKED] * len(definition.steps)
         self.cancelled = False
@@ -82,11 +82,11 @@ class Model:
         if self.cancelled:
             return WorkflowState.CANCELLED
         steps = zip(self.definition.steps, self.states, strict=True)
-        failed = any(state is S.FAILED and not step.tolerated for step, state in steps)
+        failed = any(state in (S.FAILED, S.CANCELLED) and not step.tolerated for step, state in steps)
         return WorkflowState.FAILED if failed else WorkflowState.SUCCEEDED
 
 
-async def drive(lab: Lab, stores: Sequence[Store], definition: Definition, data: st.DataObject) -> None:
+async def drive(lab: Lab, stores: Sequence[Store], definition: StoredDefinition, data: st.DataObject) -> None:
     """One run, in rounds: some of the available steps end, in one batch or in two at once."""
     run, model = await create(lab, definition), Model(definition)
     await agree(run, model)
@@ -136,7 +136,7 @@ def test_random_graphs_end_as_the_model_says(factory: Factory, parallel: bool) -
 
             @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
             @given(graphs(), st.data())
-            def check(definition: Definition, data: st.DataObject) -> None:
+            def check(definition: StoredDefinition, data: st.DataObject) -> None:
                 run(drive(lab, stores, definition, data))
 
             check()

@@ -9,7 +9,7 @@ import pytest
 
 from flux.domain.duration import HOUR, SECOND
 from flux.domain.job import AttemptOutcome, JobState, LogLine
-from flux.domain.steps import WorkflowState
+from flux.domain.workflow.states import WorkflowState
 from flux.engine.ports import Store
 from tests.conformance.store.graphs import Run, create, graph, new_run
 from tests.conformance.store.lab import LEASE, START, Lab, SteeredClock, outcome
@@ -83,7 +83,7 @@ async def test_runs_of_one_batch_keep_to_themselves(lab: Lab, store: Store) -> N
         "running",
         "failed",
         "running",
-        "succeeded",
+        "failed",
         "succeeded",
     ]
 

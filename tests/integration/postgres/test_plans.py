@@ -12,7 +12,7 @@ import pytest
 from flux.domain.duration import HOUR
 from flux.domain.ids import IdSource
 from flux.domain.job import AttemptOutcome, JobState, NewJob, Outcome
-from flux.engine.ports import Demand, Edge, JobFilter, NewWorkflow, PlannedStep, WorkerInfo
+from flux.engine.ports import Demand, JobFilter, NewWorkflow, StoredEdge, StoredStep, WorkerInfo
 from flux.stores.listing import Lanes, Source, Walk, plan_listing
 from flux.stores.postgres.claiming import SQL as CLAIM
 from flux.stores.postgres.claiming import plan_claim
@@ -62,8 +62,8 @@ async def connection(database_url: str) -> AsyncIterator[Any]:
                 for job in claimed[:600]
             ]
             await store.jobs.finish("w", ended)
-    layers = [PlannedStep(name=f"s{n}", type=TYPES[0]) for n in range(200)]
-    shape = defined(layers, [Edge(n // 4, n, 1) for n in range(4, 200)])
+    layers = [StoredStep(name=f"s{n}", type=TYPES[0]) for n in range(200)]
+    shape = defined(layers, [StoredEdge(n // 4, n, 1) for n in range(4, 200)])
     steps = [[ids.new() for _ in layers] for _ in range(100)]
     runs = [NewWorkflow(id=ids.new(), name="w", definition=shape, job_ids=each) for each in steps]
     await store.workflows.create(runs)

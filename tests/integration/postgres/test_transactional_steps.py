@@ -10,7 +10,7 @@ import pytest
 
 from flux.domain.ids import IdSource
 from flux.domain.job import ClaimedJob
-from flux.engine.ports import Demand, Edge, NewWorkflow, PlannedStep, WorkerInfo
+from flux.engine.ports import Demand, NewWorkflow, StoredEdge, StoredStep, WorkerInfo
 from flux.stores.postgres.database import Place
 from flux.stores.postgres.store import PostgresStore
 from tests.conformance.store.graphs import defined
@@ -35,7 +35,7 @@ async def test_what_it_wrote_and_what_it_releases_are_one_commit(
     store: PostgresStore, database_url: str
 ) -> None:
     ids = IdSource(lambda: time.time_ns() // 1000)
-    shape = defined([PlannedStep(name="a", type="t"), PlannedStep(name="b", type="t")], [Edge(0, 1, 1)])
+    shape = defined([StoredStep(name="a", type="t"), StoredStep(name="b", type="t")], [StoredEdge(0, 1, 1)])
     run = NewWorkflow(id=ids.new(), name="w", definition=shape, job_ids=[ids.new(), ids.new()])
     await store.workflows.create([run])
     [first] = await claim(store)

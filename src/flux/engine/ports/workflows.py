@@ -13,15 +13,15 @@ import msgspec
 
 from flux.domain.errors import FluxError
 from flux.domain.job import JobError
-from flux.domain.steps import StepState, WorkflowState
+from flux.domain.workflow.states import StepState, WorkflowState
 
 
-class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
+class StoredStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step of a definition. From ``type`` on it is what its job is made of, when ``kind`` is ``job``.
 
     A step of another kind is ``waiting`` once it is released. ``dynamic``: ``payload`` is a template, or the step has a
-    condition, which its worker resolves. ``tolerated``: its failure does not fail the workflow. ``options`` is the JSON
-    of a job's ``Options``; ``timeout`` is in microseconds.
+    condition, which its worker resolves. ``tolerated``: its failure (or cancel) does not fail the workflow. ``options``
+    is the JSON of a job's ``Options``; ``timeout`` is in microseconds.
     """
 
     name: str
@@ -37,7 +37,7 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
     options: bytes | None = None
 
 
-class Edge(msgspec.Struct, frozen=True, array_like=True):
+class StoredEdge(msgspec.Struct, frozen=True, array_like=True):
     """``target`` waits for ``source`` (a smaller number); ``mask`` has the bits (``BITS``) of the ends that satisfy it.
 
     There is at most one edge between two steps.
@@ -48,13 +48,13 @@ class Edge(msgspec.Struct, frozen=True, array_like=True):
     mask: int
 
 
-class Definition(msgspec.Struct, frozen=True, kw_only=True):
+class StoredDefinition(msgspec.Struct, frozen=True, kw_only=True):
     """A graph: at least one step, in topological order. ``id`` is the digest of everything in it."""
 
     id: str
     document: bytes
-    steps: tuple[PlannedStep, ...]
-    edges: tuple[Edge, ...] = ()
+    steps: tuple[StoredStep, ...]
+    edges: tuple[StoredEdge, ...] = ()
 
 
 class NewWorkflow(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class NewWorkflow(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    definition: Definition
+    definition: StoredDefinition
     job_ids: Sequence[str]
     template: str | None = None
     version: int | None = None
@@ -107,7 +107,8 @@ class StepOutput(msgspec.Struct, frozen=True):
 
 
 class Workflow(msgspec.Struct, kw_only=True):
-    """A run as it is read. ``failures`` counts the failed steps that are not tolerated.
+    """A run as it is read. ``failures`` counts the steps that failed or were cancelled by themselves, and are not
+    tolerated.
 
     ``ending``: its steps have all ended, and it waits for ``Workflows.end``. ``steps`` is None where the reader left
     them out.

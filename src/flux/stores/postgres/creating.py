@@ -7,8 +7,8 @@ from typing import Any
 
 from flux.domain.errors import FluxError
 from flux.domain.job import JobState
-from flux.domain.steps import WorkflowState
-from flux.engine.ports import CreatedWorkflow, Definition, NewWorkflow
+from flux.domain.workflow.states import WorkflowState
+from flux.engine.ports import CreatedWorkflow, NewWorkflow, StoredDefinition
 from flux.stores.postgres.errors import overtaken
 from flux.stores.postgres.events import EventLog
 from flux.stores.postgres.inserting import SQL as INSERT
@@ -85,7 +85,7 @@ class Creation:
         rows = await self._session.fetch(SQL["hold_definitions"], namespace=self._namespace, ids=sorted(ids))
         return {row[0] for row in rows}
 
-    async def _lay_out(self, definition: Definition, needs: list[int]) -> None:
+    async def _lay_out(self, definition: StoredDefinition, needs: list[int]) -> None:
         key = (self._namespace, definition.id)
         steps = [
             (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flux.domain.job import JobState
-from flux.domain.steps import StepState
+from flux.domain.workflow.states import StepState
 from flux.stores.postgres.events import EventLog
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statements
-from flux.stores.releasing import LIVE, EndedStep, ended_step, ended_steps
+from flux.stores.releasing import FAILING, LIVE, EndedStep, ended_step, ended_steps
 from flux.stores.standing import Ending
 
 SQL = Statements("release.sql")
@@ -49,7 +49,7 @@ async def release(
 async def _count(session: Session, namespace: str, ended: Sequence[EndedStep], events: EventLog) -> None:
     for step in ended:
         events.tally.ended(step.workflow_id, 1)
-    failed = [step for step in ended if step.state is StepState.FAILED]
+    failed = [step for step in ended if step.state in FAILING]
     if failed:
         rows = await session.fetch(
             SQL["failures"],

@@ -9,7 +9,7 @@ import msgspec
 
 from flux.domain.errors import DataRefused, FluxError, Unavailable
 from flux.domain.job import JobError, JobState
-from flux.domain.steps import StepState, WorkflowState
+from flux.domain.workflow.states import StepState, WorkflowState
 from flux.engine.ports import (
     CreatedWorkflow,
     NewWorkflow,

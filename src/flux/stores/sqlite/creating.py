@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from flux.domain.errors import FluxError
 from flux.domain.job import JobState
-from flux.domain.steps import WorkflowState
+from flux.domain.workflow.states import WorkflowState
 from flux.engine.ports import CreatedWorkflow, NewWorkflow
 from flux.stores.runs import KnownRun, needs_of, once_more, queues_of
 from flux.stores.sqlite.events import EventLog

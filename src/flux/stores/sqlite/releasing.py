@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from flux.domain.job import JobState
-from flux.domain.steps import StepState
-from flux.stores.releasing import LIVE, EndedStep, ended_step, ended_steps
+from flux.domain.workflow.states import StepState
+from flux.stores.releasing import FAILING, LIVE, EndedStep, ended_step, ended_steps
 from flux.stores.sqlite.events import EventLog
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
 from flux.stores.standing import Ending
@@ -52,7 +52,7 @@ def _count(
 ) -> None:
     for step in ended:
         events.tally.ended(step.workflow_id, 1)
-    failed = [step for step in ended if step.state is StepState.FAILED]
+    failed = [step for step in ended if step.state in FAILING]
     if failed:
         text = one_value(connection, SQL["failures"], (namespace, json_text(failed)))
         for workflow_id, count in _failures(text):

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from flux.domain.errors import FluxError
 from flux.domain.job import JobError, JobState
-from flux.domain.steps import StepState, WorkflowState
+from flux.domain.workflow.states import StepState, WorkflowState
 from flux.engine.ports import (
     CreatedWorkflow,
     NewWorkflow,

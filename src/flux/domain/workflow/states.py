@@ -1,8 +1,6 @@
-"""The states of a workflow and of its steps, and how a step's end meets the needs of the steps after it.
+"""The states of a workflow and of its steps, as stores keep and people read them.
 
-A step waits for its *edges*. Each has a *mask* of the ends of its source that satisfy it. When the last source has
-ended the step is released: its job may start when every edge was satisfied, and is skipped otherwise, which is an end
-again.
+The rule by which a step is released is in ``release.py``; these are the words for where things stand meanwhile.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from flux.domain.job import JobState
+from flux.domain.workflow.release import Outcome
 
 
 class WorkflowState(StrEnum):
@@ -41,9 +40,7 @@ class StepState(StrEnum):
 
 ENDED = frozenset({StepState.SUCCEEDED, StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED})
 
-BITS: Mapping[StepState, int] = MappingProxyType(
-    {StepState.SUCCEEDED: 1, StepState.FAILED: 2, StepState.SKIPPED: 4, StepState.CANCELLED: 8}
-)
+BITS: Mapping[StepState, int] = MappingProxyType({StepState(outcome): outcome.bit for outcome in Outcome})
 """The bit of each end in the mask of an edge."""
 
 
