@@ -54,7 +54,10 @@ class Rescued(msgspec.Struct, frozen=True):
 
 
 class Retention(msgspec.Struct, frozen=True):
-    """How long finished jobs are kept: by age (µs, by final state) and by number; None: no bound."""
+    """How long finished jobs are kept: by age (µs, by final state) and by number; None: no bound.
+
+    A workflow is kept by age alone (a failed one as long as a dead job), and its jobs as long as itself.
+    """
 
     succeeded: int | None
     dead: int | None

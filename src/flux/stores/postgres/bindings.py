@@ -972,4 +972,14 @@ BINDINGS: Final[dict[str, Binding]] = {
     "end_workflow": Binding(
         {"state": str, "output": bytes, "error": bytes, "now": int, "namespace": str, "id": str}, {}
     ),
+    "aged_workflows": Binding({"namespace": str, "state": str, "before": int, "limit": int}, {"id": str}),
+    "jobs_of_workflows": Binding({"namespace": str, "ids": list[str], "limit": int}, {"id": UUID}),
+    "without_jobs": Binding({"ids": list[str], "namespace": str}, {"id": str}),
+    "forget_steps": Binding({"namespace": str, "ids": list[str]}, {}),
+    "forget_workflows": Binding({"namespace": str, "ids": list[str]}, {"definition_id": str}),
+    "take_definitions": Binding({"namespace": str, "ids": list[str]}, {"id": str}),
+    "unused_definitions": Binding({"ids": list[str], "namespace": str}, {"id": str}),
+    "forget_definition_steps": Binding({"namespace": str, "ids": list[str]}, {}),
+    "forget_definition_edges": Binding({"namespace": str, "ids": list[str]}, {}),
+    "forget_definitions": Binding({"namespace": str, "ids": list[str]}, {}),
 }

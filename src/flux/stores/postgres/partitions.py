@@ -10,6 +10,7 @@ from flux.domain.duration import DAY
 from flux.engine.ports import Retention
 from flux.stores.postgres.pruning import SQL
 from flux.stores.postgres.session import Session
+from flux.stores.postgres.sql import Statement
 
 logger = logging.getLogger("flux.pruner")
 
@@ -65,12 +66,20 @@ def warn_of(strays: frozenset[int]) -> None:
 
 
 async def past_retention(session: Session, now: int, retention: Retention) -> list[str]:
-    """The partitions in which nothing is to be kept any more, whatever its state."""
+    """The partitions in which nothing is to be kept any more, whatever its state. One with a workflow's jobs waits for
+    that to be forgotten."""
     ages = (retention.succeeded, retention.dead, retention.cancelled)
     if None in ages:
         return []
     oldest = now - max(age for age in ages if age is not None)
-    return [name for name, (_, until) in sorted((await _known(session)).items()) if until <= oldest]
+    old = [name for name, (_, until) in sorted((await _known(session)).items()) if until <= oldest]
+    return [name for name in old if not await session.value(_holds_steps(name))]
+
+
+def _holds_steps(name: str) -> Statement:
+    return Statement(
+        "holds_steps", f"SELECT EXISTS (SELECT 1 FROM flux.{name} WHERE workflow_id IS NOT NULL)"
+    )
 
 
 _HANGING = {

@@ -7,11 +7,13 @@ from typing import Any
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
 from flux.domain.job import JobState
 from flux.domain.stats import SLOT
+from flux.domain.workflow.states import WorkflowState
 from flux.engine.ports import Retention
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statements
 
 SQL = Statements("prune.sql")
+_WORKFLOWS = Statements("workflows.sql")
 
 EVENTS_FOR = HOUR
 EVENTS_SIZE = 64_000_000
@@ -42,6 +44,7 @@ async def prune(session: Session, namespace: str, now: int, retention: Retention
             ids = await house.and_oldest(ids, min(excess, limit))
     more = len(ids) >= limit
     await house.forget(ids)
+    more |= await house.workflows(retention)
     for statement in ("expired_idempotency", "expired_uniqueness"):
         more |= await house.run(statement, now=now, limit=limit) >= limit
     more |= await house.events()
@@ -106,6 +109,38 @@ class _House:
         for statement in _FORGET:
             values = {"now": self._now} if statement.startswith("remember") else {}
             await self.run(statement, ids=ids, **values)
+
+    async def workflows(self, retention: Retention) -> bool:
+        """Runs go whole, with all their jobs, by how they ended and when; a definition goes with its last run."""
+        ages = {
+            WorkflowState.SUCCEEDED: retention.succeeded,
+            WorkflowState.FAILED: retention.dead,
+            WorkflowState.CANCELLED: retention.cancelled,
+        }
+        aged: list[str] = []
+        for state, age in ages.items():
+            if age is not None and len(aged) < self._limit:
+                room = self._limit - len(aged)
+                aged += await self._names("aged_workflows", state=state, before=self._now - age, limit=room)
+        if not aged:
+            return False
+        jobs = await self._names("jobs_of_workflows", ids=aged, limit=self._limit)
+        await self.forget(jobs)
+        if gone := await self._names("without_jobs", ids=aged):
+            await self._write("forget_steps", ids=gone)
+            definitions = sorted(set(await self._names("forget_workflows", ids=gone)))
+            held = await self._names("take_definitions", ids=definitions)
+            if unused := await self._names("unused_definitions", ids=held):
+                for statement in ("forget_definition_steps", "forget_definition_edges", "forget_definitions"):
+                    await self._write(statement, ids=unused)
+        return len(aged) >= self._limit or len(jobs) >= self._limit
+
+    async def _names(self, statement: str, **values: Any) -> list[str]:
+        rows = await self._session.fetch(_WORKFLOWS[statement], namespace=self._namespace, **values)
+        return [str(row[0]) for row in rows]
+
+    async def _write(self, statement: str, **values: Any) -> None:
+        await self._session.run(_WORKFLOWS[statement], namespace=self._namespace, **values)
 
     async def events(self) -> bool:
         """A batch of changes is one event, and a job of its own three: so several times as many as of jobs."""

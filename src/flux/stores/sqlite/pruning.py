@@ -6,10 +6,12 @@ import sqlite3
 
 from flux.domain.duration import DAY, HOUR, MINUTE, SECOND
 from flux.domain.job import JobState
+from flux.domain.workflow.states import WorkflowState
 from flux.engine.ports import Retention
 from flux.stores.sqlite.sql import Statements, decoder, json_text, one_value
 
 SQL = Statements("prune.sql")
+_WORKFLOWS = Statements("workflows.sql")
 
 EVENTS_FOR = HOUR
 EVENTS_SIZE = 64_000_000
@@ -63,18 +65,54 @@ def prune(
     ids = _aged(connection, namespace, now, retention, limit)
     if excess > len(ids) and len(ids) < limit:
         ids = _and_oldest(connection, namespace, ids, min(excess, limit))
-    if ids:
-        text = json_text(ids)
-        for statement in _FORGET:
-            values: tuple[object, ...] = (namespace, text)
-            connection.execute(SQL[statement], (*values, now) if statement.startswith("remember") else values)
+    _forget(connection, namespace, now, ids)
     more = len(ids) >= limit
+    more |= _workflows(connection, namespace, now, retention, limit)
     for statement in ("expired_idempotency", "expired_uniqueness"):
         more |= connection.execute(SQL[statement], (namespace, now, limit)).rowcount >= limit
     more |= _events(connection, now, limit, too_large)
     more |= _statistics(connection, namespace, now)
     connection.execute(SQL["forget_workers"], (namespace, now - HOUR))
     return more
+
+
+def _forget(connection: sqlite3.Connection, namespace: str, now: int, ids: list[str]) -> None:
+    if ids:
+        values = (namespace, json_text(ids))
+        for statement in _FORGET:
+            connection.execute(SQL[statement], (*values, now) if statement.startswith("remember") else values)
+
+
+def _workflows(
+    connection: sqlite3.Connection, namespace: str, now: int, retention: Retention, limit: int
+) -> bool:
+    """Runs go whole, with all their jobs, by how they ended and when; a definition goes with its last run."""
+
+    def names(statement: str, *values: object) -> list[str]:
+        found: list[str] = _ids(one_value(connection, _WORKFLOWS[statement], (namespace, *values)))
+        return found
+
+    ages = {
+        WorkflowState.SUCCEEDED: retention.succeeded,
+        WorkflowState.FAILED: retention.dead,
+        WorkflowState.CANCELLED: retention.cancelled,
+    }
+    aged: list[str] = []
+    for state, age in ages.items():
+        if age is not None and len(aged) < limit:
+            aged += names("aged_workflows", state, now - age, limit - len(aged))
+    if not aged:
+        return False
+    jobs = names("jobs_of_workflows", json_text(aged), limit)
+    _forget(connection, namespace, now, jobs)
+    if gone := names("without_jobs", json_text(aged)):
+        definitions = names("definitions_of", json_text(gone))
+        for statement in ("forget_steps", "forget_workflows"):
+            connection.execute(_WORKFLOWS[statement], (namespace, json_text(gone)))
+        unused = json_text(names("unused_definitions", json_text(definitions)))
+        for statement in ("forget_definition_steps", "forget_definition_edges", "forget_definitions"):
+            connection.execute(_WORKFLOWS[statement], (namespace, unused))
+    return len(aged) >= limit or len(jobs) >= limit
 
 
 def _aged(

@@ -31,7 +31,7 @@ CREATE TABLE flux.definition_steps (
     PRIMARY KEY (definition_id, number, namespace)
 );
 
--- mask has a bit for each outcome of the source that satisfies the target's need (flux.domain.steps).
+-- mask has a bit for each outcome of the source that satisfies the target's need (flux.domain.workflow.states).
 CREATE TABLE flux.definition_edges (
     source        integer  NOT NULL,
     target        integer  NOT NULL,
@@ -78,8 +78,8 @@ CREATE INDEX workflows_finished ON flux.workflows (namespace, state, finished_at
 CREATE INDEX workflows_definition ON flux.workflows (definition_id, namespace);
 
 -- The steps of a run. state is 'live' while the step's job is there; where that stands, the job says. needs_left counts the
--- edges whose source has not ended, needs_unmet those that ended otherwise than they had to. No index but the key, so that
--- counting writes none.
+-- edges whose source has not ended, needs_unmet those that ended otherwise than they had to. No index but the key, and half
+-- of each page free, so that counting writes no index.
 CREATE TABLE flux.steps (
     number      integer NOT NULL,
     needs_left  integer NOT NULL,
@@ -89,7 +89,7 @@ CREATE TABLE flux.steps (
     workflow_id text COLLATE "C" NOT NULL,
     state       text COLLATE "C" NOT NULL,
     PRIMARY KEY (workflow_id, number, namespace)
-) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
 
 -- The number of the step that a workflow's job is.
 ALTER TABLE flux.live ADD COLUMN step integer;

@@ -1,15 +1,19 @@
 -- Statements of forgetting.
 
+-- Jobs of workflows go with them.
 -- name: aged
 SELECT id FROM flux.done
- WHERE namespace = @namespace AND state = @state AND finished_at < @before::bigint ORDER BY finished_at LIMIT @limit;
+ WHERE namespace = @namespace AND state = @state AND finished_at < @before::bigint AND workflow_id IS NULL
+ ORDER BY finished_at LIMIT @limit;
 
 -- name: surplus
-SELECT greatest(count(*) - @most::bigint, 0) FROM flux.done WHERE namespace = @namespace;
+SELECT greatest(count(*) - @most::bigint - (SELECT count(*) FROM flux.done
+                                             WHERE namespace = @namespace AND workflow_id IS NOT NULL), 0)
+  FROM flux.done WHERE namespace = @namespace;
 
 -- name: oldest_of_state
 SELECT finished_at, id FROM flux.done
- WHERE namespace = @namespace AND state = @state ORDER BY finished_at LIMIT @limit;
+ WHERE namespace = @namespace AND state = @state AND workflow_id IS NULL ORDER BY finished_at LIMIT @limit;
 
 -- A key that is held longer than its job remembers how that ended. Keys are found by their job: a duplicate's key is on
 -- no job's row.

@@ -1,4 +1,4 @@
--- Statements of runs of graphs: creating, reading and cancelling them.
+-- Statements of runs of graphs: creating, reading, cancelling and forgetting them.
 
 -- Definitions stay while a run of them is created.
 -- name: hold_definitions
@@ -127,3 +127,38 @@ SELECT id FROM flux.workflows WHERE namespace = @namespace AND ending ORDER BY i
 UPDATE flux.workflows SET state = @state, output = @output, error = @error, ending = false,
                           finished_at = coalesce(@now::bigint, flux.clock())
  WHERE namespace = @namespace AND id = @id AND ending;
+
+-- name: aged_workflows
+SELECT id FROM flux.workflows
+ WHERE namespace = @namespace AND state = @state AND finished_at < @before::bigint ORDER BY finished_at LIMIT @limit;
+
+-- name: jobs_of_workflows
+SELECT id FROM flux.done WHERE namespace = @namespace AND workflow_id = ANY (@ids::text[]) LIMIT @limit;
+
+-- name: without_jobs
+SELECT g.id FROM unnest(@ids::text[]) AS g (id)
+ WHERE NOT EXISTS (SELECT 1 FROM flux.done d WHERE d.namespace = @namespace AND d.workflow_id = g.id);
+
+-- name: forget_steps
+DELETE FROM flux.steps WHERE namespace = @namespace AND workflow_id = ANY (@ids::text[]);
+
+-- name: forget_workflows
+DELETE FROM flux.workflows WHERE namespace = @namespace AND id = ANY (@ids::text[]) RETURNING definition_id;
+
+-- Whoever creates a run of one holds it: he comes first, and it is asked only afterwards whether it has runs.
+-- name: take_definitions
+SELECT id FROM flux.workflow_definitions
+ WHERE namespace = @namespace AND id = ANY (@ids::text[]) ORDER BY id FOR UPDATE SKIP LOCKED;
+
+-- name: unused_definitions
+SELECT g.id FROM unnest(@ids::text[]) AS g (id)
+ WHERE NOT EXISTS (SELECT 1 FROM flux.workflows w WHERE w.namespace = @namespace AND w.definition_id = g.id);
+
+-- name: forget_definition_steps
+DELETE FROM flux.definition_steps WHERE namespace = @namespace AND definition_id = ANY (@ids::text[]);
+
+-- name: forget_definition_edges
+DELETE FROM flux.definition_edges WHERE namespace = @namespace AND definition_id = ANY (@ids::text[]);
+
+-- name: forget_definitions
+DELETE FROM flux.workflow_definitions WHERE namespace = @namespace AND id = ANY (@ids::text[]);

@@ -1,3 +1,5 @@
+DROP INDEX done_finished;
+CREATE INDEX done_finished ON done (namespace, state, finished_at);
 ALTER TABLE done DROP COLUMN step;
 ALTER TABLE live DROP COLUMN step;
 DROP TABLE steps;

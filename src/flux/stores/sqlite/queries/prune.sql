@@ -1,17 +1,19 @@
 -- Statements of forgetting. ?1 is the namespace everywhere.
 
+-- Jobs of workflows go with them.
 -- name: aged
 SELECT json_group_array(id) FROM (
     SELECT id FROM done INDEXED BY done_finished
-     WHERE namespace = ?1 AND state = ?2 AND finished_at < ?3 ORDER BY finished_at LIMIT ?4);
+     WHERE namespace = ?1 AND state = ?2 AND finished_at < ?3 AND workflow_id IS NULL ORDER BY finished_at LIMIT ?4);
 
 -- name: count_done
-SELECT count(*) FROM done WHERE namespace = ?1;
+SELECT count(*) - (SELECT count(*) FROM done INDEXED BY done_workflow WHERE namespace = ?1 AND workflow_id IS NOT NULL)
+  FROM done WHERE namespace = ?1;
 
 -- name: oldest_of_state
 SELECT json_group_array(json_array(finished_at, id)) FROM (
     SELECT finished_at, id FROM done INDEXED BY done_finished
-     WHERE namespace = ?1 AND state = ?2 ORDER BY finished_at LIMIT ?3);
+     WHERE namespace = ?1 AND state = ?2 AND workflow_id IS NULL ORDER BY finished_at LIMIT ?3);
 
 -- A key that is held longer than its job remembers how that ended. Keys are found by their job: a duplicate's key is on
 -- no job's row.

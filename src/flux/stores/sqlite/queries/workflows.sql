@@ -1,4 +1,4 @@
--- Statements of runs of graphs: creating, reading and cancelling them. ?1 is the namespace everywhere.
+-- Statements of runs of graphs: creating, reading, cancelling and forgetting them. ?1 is the namespace everywhere.
 
 -- name: find_definition
 SELECT id FROM workflow_definitions WHERE namespace = ?1 AND id = ?2;
@@ -111,3 +111,40 @@ SELECT json_group_array(id) FROM (
 -- name: end_workflow
 UPDATE workflows SET state = ?3, output = ?4, error = ?5, ending = 0, finished_at = ?6
  WHERE namespace = ?1 AND id = ?2 AND ending;
+
+-- name: aged_workflows
+SELECT json_group_array(id) FROM (
+    SELECT id FROM workflows INDEXED BY workflows_finished
+     WHERE namespace = ?1 AND state = ?2 AND finished_at IS NOT NULL AND finished_at < ?3 ORDER BY finished_at LIMIT ?4);
+
+-- name: jobs_of_workflows
+SELECT json_group_array(id) FROM (
+    SELECT id FROM done INDEXED BY done_workflow
+     WHERE namespace = ?1 AND workflow_id IN (SELECT value FROM json_each(?2)) LIMIT ?3);
+
+-- name: without_jobs
+SELECT json_group_array(j.value) FROM json_each(?2) j
+ WHERE NOT EXISTS (SELECT 1 FROM done d INDEXED BY done_workflow WHERE d.namespace = ?1 AND d.workflow_id = j.value);
+
+-- name: forget_steps
+DELETE FROM steps WHERE namespace = ?1 AND workflow_id IN (SELECT value FROM json_each(?2));
+
+-- name: definitions_of
+SELECT json_group_array(DISTINCT definition_id) FROM workflows
+ WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_workflows
+DELETE FROM workflows WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2));
+
+-- name: unused_definitions
+SELECT json_group_array(j.value) FROM json_each(?2) j
+ WHERE NOT EXISTS (SELECT 1 FROM workflows w WHERE w.namespace = ?1 AND w.definition_id = j.value);
+
+-- name: forget_definition_steps
+DELETE FROM definition_steps WHERE namespace = ?1 AND definition_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_definition_edges
+DELETE FROM definition_edges WHERE namespace = ?1 AND definition_id IN (SELECT value FROM json_each(?2));
+
+-- name: forget_definitions
+DELETE FROM workflow_definitions WHERE namespace = ?1 AND id IN (SELECT value FROM json_each(?2));
