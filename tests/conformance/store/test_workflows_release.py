@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+from itertools import pairwise
 
 import pytest
 
@@ -124,6 +124,30 @@ async def test_ends_of_many_runs_at_once_do_not_block_each_other(lab: Lab) -> No
     assert [(await run.states())["x"] for run in runs] == ["available"] * 20
 
 
+async def test_cascades_that_meet_crosswise_both_go_through(lab: Lab) -> None:
+    """Each of four ends skips the others' steps on its way down: rows are locked out of order, and tried again."""
+    stores = [lab.store, *[await lab.another() for _ in range(3)]]
+    roots = [f"r{n}" for n in range(4)]
+    rows = [[f"s{depth}_{n}" for n in range(4)] for depth in range(6)]
+    needs = [f"r{n}>s0_{n}" for n in range(4)]
+    for above, below in pairwise(rows):
+        needs += [f"{above[n]}>{below[3 - n]}" for n in range(4)]
+        needs += [f"{above[n]}>{below[(n + 1) % 4]}" for n in range(4) if (n + 1) % 4 != 3 - n]
+    shape = graph(" ".join([*roots, *(name for row in rows for name in row)]), *needs)
+    for _ in range(5):
+        run = await create(lab, shape)
+        claimed = await run.claim(*roots)
+        await asyncio.gather(
+            *[
+                store.jobs.finish("w1", [outcome(claimed[root], JobState.DEAD)])
+                for store, root in zip(stores, roots, strict=True)
+            ]
+        )
+        read = await run.read()
+        assert [str(step.state) for step in read.steps or ()] == ["failed"] * 4 + ["skipped"] * 24
+        assert (read.state, read.steps_left, read.failures) == (WorkflowState.FAILED, 0, 4)
+
+
 async def test_an_edge_says_which_ends_satisfy_it(lab: Lab) -> None:
     shape = graph(
         "a good bad any late",
@@ -164,7 +188,7 @@ async def test_one_need_unmet_skips_however_many_are_met(lab: Lab) -> None:
 async def test_a_cascade_of_skips_ends_with_what_began_it(lab: Lab) -> None:
     count = 700
     names = [f"s{n}" for n in range(count)]
-    needs = [f"{a}>{b}" for a, b in itertools.pairwise(names)]
+    needs = [f"{a}>{b}" for a, b in pairwise(names)]
     needs += [f"s0>s{n}" for n in range(2, count, 7)]
     run = await create(lab, graph(" ".join(names), *needs))
     await run.end(s0="failed")
