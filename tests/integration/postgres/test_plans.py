@@ -143,7 +143,9 @@ async def test_hot_statements_go_by_one_index_each(connection: Any, size: int) -
 
     running = await some_ids(connection, "running", size)
     ended = {"ids": running, "claims": [1] * size, "results": [b"1"] * size}
-    await assert_by_index(connection, FINISH["finish_succeeded"], now | ended, "live_pkey")
+    for steps in (False, True):
+        values = now | ended | {"steps": steps}
+        await assert_by_index(connection, FINISH["finish_succeeded"], values, "live_pkey")
     await assert_by_index(connection, FINISH["lock_standing"], now | {"ids": running}, "live_pkey")
     moved = {"states": ["dead"] * size, "hows": ["failed"] * size, "results": [None] * size}
     moved |= {"errors": [b"{}"] * size, "ids": running}

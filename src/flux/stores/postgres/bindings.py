@@ -290,8 +290,15 @@ BINDINGS: Final[dict[str, Binding]] = {
     ),
     # finish.sql
     "finish_succeeded": Binding(
-        {"now": int, "ids": list[UUID], "claims": list[int], "results": list[bytes], "namespace": str},
-        {"coalesce": list[UUID]},
+        {
+            "now": int,
+            "ids": list[UUID],
+            "claims": list[int],
+            "results": list[bytes],
+            "namespace": str,
+            "steps": bool,
+        },
+        {"ids": list[UUID], "now": int, "workflows": list[str], "steps": list[int]},
     ),
     "kept": Binding({"namespace": str, "job_id": UUID, "claim_id": int}, {"exists": bool}),
     "lock_standing": Binding(

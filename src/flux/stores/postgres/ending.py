@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from flux.domain import stats
 from flux.domain.job import JobState, LogLine, Outcome
+from flux.domain.workflow.states import StepState
 from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
 from flux.stores.postgres.events import EventLog
 from flux.stores.postgres.releasing import release
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statements
+from flux.stores.releasing import ended_step, ended_steps
 from flux.stores.standing import Ending, Ledger, Standing, settle
 
 SQL = Statements("finish.sql")
@@ -45,6 +47,38 @@ async def settle_outcomes(
     await keep_logs(session, namespace, settled.logs)
     await events.write(session)
     return settled.answers
+
+
+async def end_succeeded(
+    session: Session,
+    database: Database,
+    ids: Sequence[str],
+    claims: Sequence[int],
+    results: Sequence[bytes | None],
+) -> list[str]:
+    """End jobs that have succeeded, of workflows or not, and release what waits for them: those that were ours.
+
+    They come in the order of ids.
+    """
+    namespace = database.namespace
+    [row] = await session.fetch(
+        SQL["finish_succeeded"],
+        namespace=namespace,
+        now=database.now(),
+        ids=ids,
+        claims=claims,
+        results=results,
+        steps=True,
+    )
+    ours = [str(id) for id in row["ids"]]
+    session.wrote = session.wrote or bool(ours)
+    if row["steps"]:
+        events = EventLog(namespace, row["now"])
+        steps = zip(row["workflows"], row["steps"], strict=True)
+        ended = sorted(ended_step(id, number, StepState.SUCCEEDED) for id, number in steps)
+        await release(session, namespace, row["now"], ended, events)
+        await events.write(session)
+    return ours
 
 
 async def end(
@@ -104,7 +138,7 @@ async def end(
             runs=runs,
             counts=list(ledger.rollups.values()),
         )
-        await release(session, namespace, now, endings, events)
+        await release(session, namespace, now, ended_steps(endings), events)
 
 
 async def keep_logs(

@@ -15,7 +15,7 @@ from flux.stores.postgres.claiming import plan_claim, read_claim
 from flux.stores.postgres.clock import clock
 from flux.stores.postgres.database import Database
 from flux.stores.postgres.ending import SQL as FINISH
-from flux.stores.postgres.ending import keep_logs, settle_outcomes, standing
+from flux.stores.postgres.ending import end_succeeded, keep_logs, settle_outcomes, standing
 from flux.stores.postgres.foreign.joining import Joiner
 from flux.stores.postgres.inserting import COPY_FROM, Inserter, created, is_plain, plain_values
 from flux.stores.postgres.inserting import SQL as INSERT
@@ -156,10 +156,7 @@ class PostgresJobs:
         ids = {outcome.job_id for outcome in outcomes}
         if not ids:
             return []
-        plain = all(
-            outcome.state is JobState.SUCCEEDED and not outcome.logs and not outcome.in_workflow
-            for outcome in outcomes
-        )
+        plain = all(outcome.state is JobState.SUCCEEDED and not outcome.logs for outcome in outcomes)
         if plain and len(ids) == len(outcomes):
             return await self._finish_succeeded(outcomes)
         return await self._finish_any(outcomes)
@@ -169,13 +166,23 @@ class PostgresJobs:
 
     async def _finish_succeeded(self, outcomes: Sequence[Outcome]) -> list[JobState | None]:
         ordered = sorted(outcomes, key=lambda outcome: outcome.job_id)
+        ids = [outcome.job_id for outcome in ordered]
+        claims = [outcome.claim_id for outcome in ordered]
+        results = [outcome.result for outcome in ordered]
+        if any(outcome.in_workflow for outcome in outcomes):
+            ours: Sequence[object] = await self._database.hot(
+                lambda session: end_succeeded(session, self._database, ids, claims, results)
+            )
+            known = set(ours)
+            return [JobState.SUCCEEDED if outcome.job_id in known else None for outcome in outcomes]
         [row] = await self._database.hot_statement(
             FINISH["finish_succeeded"],
             namespace=self._namespace,
             now=self._database.now(),
-            ids=[outcome.job_id for outcome in ordered],
-            claims=[outcome.claim_id for outcome in ordered],
-            results=[outcome.result for outcome in ordered],
+            ids=ids,
+            claims=claims,
+            results=results,
+            steps=False,
         )
         ours = row[0]
         if ours:

@@ -9,20 +9,18 @@ from flux.domain.workflow.states import StepState
 from flux.stores.postgres.events import EventLog
 from flux.stores.postgres.session import Session
 from flux.stores.postgres.sql import Statements
-from flux.stores.releasing import FAILING, LIVE, EndedStep, ended_step, ended_steps
-from flux.stores.standing import Ending
+from flux.stores.releasing import FAILING, LIVE, EndedStep, ended_step
 
 SQL = Statements("release.sql")
 
 
 async def release(
-    session: Session, namespace: str, now: int, endings: Sequence[Ending], events: EventLog
+    session: Session, namespace: str, now: int, ended: list[EndedStep], events: EventLog
 ) -> None:
-    """Let go what waits for these endings, and what waits for the steps that are skipped with them.
+    """Let go what waits for these ends, and what waits for the steps that are skipped with them.
 
-    The runs' own counters are written with the events, last of all.
+    The ends come in their order. The runs' own counters are written with the events, last of all.
     """
-    ended = ended_steps(endings)
     await _count(session, namespace, ended, events)
     # Level by level. A cascade of more than 500 belongs to an internal job with a cursor of its own, once there are
     # such: until then the one who ends the step does it all.

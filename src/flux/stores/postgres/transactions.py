@@ -10,10 +10,9 @@ import asyncio
 from typing import Any
 
 from flux.domain.errors import InDoubt
-from flux.domain.job import AttemptOutcome, JobState, Outcome
 from flux.engine.ports import Topic, Transaction
 from flux.stores.postgres.database import Database
-from flux.stores.postgres.ending import SQL, settle_outcomes, standing
+from flux.stores.postgres.ending import SQL, end_succeeded, standing
 from flux.stores.postgres.errors import DRIVER, is_lost
 from flux.stores.postgres.pool import Connection, Pool
 from flux.stores.postgres.session import Session
@@ -96,34 +95,13 @@ class PostgresTransaction:
             )
         async with asyncio.timeout(_LAST_STATEMENTS):
             await connection.execute(_PLANNED)
-            session = Session(connection)
-            [row] = await session.fetch(
-                SQL["finish_succeeded"],
-                namespace=self._database.namespace,
-                now=self._database.now(),
-                ids=[job_id],
-                claims=[claim_id],
-                results=[result],
-            )
-            ours = bool(row[0]) or await self._end_step(session, job_id, claim_id, result)
+            ours = await end_succeeded(Session(connection), self._database, [job_id], [claim_id], [result])
         if not ours:
             await self.rollback()
             return False
         await self._commit()
-        self._database.told(Topic.ENDED)
+        self._database.told(Topic.ENDED | Topic.AVAILABLE)  # of a workflow, it may have released others
         return True
-
-    async def _end_step(self, session: Session, job_id: str, claim_id: int, result: bytes) -> bool:
-        """End the job when it belongs to a workflow, whose steps wait for it."""
-        outcome = Outcome(
-            job_id=job_id,
-            claim_id=claim_id,
-            attempt=0,
-            state=JobState.SUCCEEDED,
-            how=AttemptOutcome.SUCCEEDED,
-            result=result,
-        )
-        return await settle_outcomes(session, self._database, [outcome]) != [None]
 
     async def _commit(self) -> None:
         try:

@@ -3,23 +3,23 @@
 -- partial index once per row. The values come in the order of ids and so the rows are locked in it: two that write the same
 -- rows never wait for each other crosswise.
 
--- Jobs that succeeded, with all that goes with it, in one round trip: those that were ours. Not those of workflows, whose end
--- releases others: they end by the statements below.
+-- Jobs that succeeded, with all that goes with it, in one round trip: those that were ours. Those of workflows only where
+-- @steps says that the caller will release what waits for them, in the same transaction.
 -- name: finish_succeeded
 WITH clock AS MATERIALIZED (SELECT coalesce(@now::bigint, flux.clock()) AS now),
 gone AS (
     DELETE FROM flux.live l
      USING unnest(@ids::uuid[], @claims::bigint[], @results::bytea[]) AS g (id, claim_id, result)
      WHERE l.namespace = @namespace AND l.id = g.id AND l.claim_id = g.claim_id AND l.state || '' = 'running'
-       AND l.workflow_id IS NULL
+       AND (l.workflow_id IS NULL OR @steps::boolean)
     RETURNING l.*, g.result
 ), moved AS (
     INSERT INTO flux.done (finished_at, run_at, created_at, timeout, expires_at, claim_id, started_at, fire_at, attempt,
                            attempt_limit, max_retries, priority, id, namespace, state, type, queue, payload, options, error,
-                           result, how, worker_id, schedule_id, unique_key, idempotency_key)
+                           result, how, worker_id, schedule_id, workflow_id, step, unique_key, idempotency_key)
     SELECT c.now, g.run_at, g.created_at, g.timeout, g.expires_at, g.claim_id, g.started_at, g.fire_at, g.attempt,
            g.attempt_limit, g.max_retries, g.priority, g.id, g.namespace, 'succeeded', g.type, g.queue, g.payload,
-           g.options, NULL, g.result, 'succeeded', g.worker_id, g.schedule_id, g.unique_key,
+           g.options, NULL, g.result, 'succeeded', g.worker_id, g.schedule_id, g.workflow_id, g.step, g.unique_key,
            g.idempotency_key
       FROM gone g CROSS JOIN clock c
 ), counted AS (
@@ -34,7 +34,10 @@ gone AS (
     SELECT @namespace, c.now, 'job', 'succeeded', g.type, g.queue, array_agg(g.id)
       FROM gone g CROSS JOIN clock c GROUP BY c.now, g.type, g.queue
 )
-SELECT coalesce(array_agg(g.id), '{}') FROM gone g;
+SELECT coalesce(array_agg(g.id), '{}') AS ids, (SELECT now FROM clock) AS now,
+       array_agg(g.workflow_id) FILTER (WHERE g.step IS NOT NULL) AS workflows,
+       array_agg(g.step) FILTER (WHERE g.step IS NOT NULL) AS steps
+  FROM gone g;
 
 -- Whether a success whose commit was not answered was kept.
 -- name: kept
