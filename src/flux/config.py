@@ -152,13 +152,14 @@ def build_engine(settings: Settings, *, migrate: bool = True) -> Engine:
     from flux.brokers.from_store import StoreBroker
     from flux.engine.clock import SystemClock
     from flux.engine.engine import Engine
+    from flux.workflows.joining import with_workflows
 
     store = build_store(settings, migrate=migrate)
     broker: Broker = StoreBroker(store)
     url = settings.broker_url or settings.redis_url
     if url is not None:
         broker = _redis_broker(url, broker, settings.namespace)
-    return Engine(store, broker, SystemClock(), bounds=settings.bounds)
+    return with_workflows(Engine(store, broker, SystemClock(), bounds=settings.bounds))
 
 
 def _redis_broker(url: str, by_policy: Broker, namespace: str) -> Broker:

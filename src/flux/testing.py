@@ -31,6 +31,7 @@ from flux.sdk.inline import InlineDoor
 from flux.sdk.portal import Portal
 from flux.sdk.requests import Duration
 from flux.stores.sqlite.store import SqliteStore
+from flux.workflows.joining import with_workflows
 
 T = TypeVar("T")
 
@@ -134,7 +135,7 @@ async def sandbox(flux: Flux, clock: SteeredClock | None = None) -> AsyncIterato
     """
     clock = clock or SteeredClock()
     store = SqliteStore(":memory:", clock=clock, inline=True)
-    engine = Engine(store, StoreBroker(store), clock)
+    engine = with_workflows(Engine(store, StoreBroker(store), clock))
     await engine.open()
     box = Sandbox(flux, engine, clock)
     door, portal = flux.doors.put(_SandboxDoor(box)), flux.portal

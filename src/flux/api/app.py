@@ -15,6 +15,7 @@ from flux.api.router import Router
 from flux.api.surroundings import Surroundings
 from flux.engine.engine import Engine
 from flux.telemetry.metrics import Metrics
+from flux.workflows.service import WorkflowService
 
 access = logging.getLogger("flux.api.access")
 
@@ -41,6 +42,7 @@ class Api:
         self.held_up = held_up
         self.feed = Feed(engine.store)
         self.surroundings = Surroundings(engine.store)
+        self.workflows = WorkflowService(engine)
         self.metrics = Metrics(engine)
         self.stopping = asyncio.Event()
         self.operations = operations(self)

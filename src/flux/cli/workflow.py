@@ -1,4 +1,4 @@
-"""`flux workflow`: definitions of workflows, looked at before anything runs."""
+"""`flux workflow`: definitions of workflows, and their runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from flux.cli import workflow_run
 from flux.cli.definition_file import read_definition_file
 from flux.cli.failures import ExitCode
 from flux.cli.options import Json
@@ -23,7 +24,13 @@ app = typer.Typer(help="Workflows: graphs of jobs.", no_args_is_help=True, rich_
 
 @app.callback()
 def workflow() -> None:
-    """Check definitions of workflows, and help editors to complete them."""
+    """Run workflows, look at them, and check their definitions."""
+
+
+app.command()(workflow_run.run)
+app.command("list")(workflow_run.list_workflows)
+app.command()(workflow_run.show)
+app.command()(workflow_run.cancel)
 
 
 @app.command()

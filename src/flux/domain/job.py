@@ -130,7 +130,8 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     """What only some jobs carry; kept as one JSON column so that a plain job stays small.
 
     ``backoff`` is the JSON form that ``Backoff.parse`` reads, None for the default. ``unique`` is the request's
-    own form, kept to be shown, as is ``schedule``. ``fire_at`` is the fire time of a schedule's occurrence.
+    own form, kept to be shown, as is ``schedule``. ``fire_at`` is the fire time of a schedule's occurrence. ``step`` is
+    the name of a workflow's step, ``definition`` the id of what its expressions stand in (None: it has none).
     """
 
     tags: tuple[str, ...] = ()
@@ -140,6 +141,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True):
     unique: MaybeRaw = None
     copied_from: str | None = None
     step: str | None = None
+    definition: str | None = None
     fire_at: int | None = None
     schedule: Origin | None = None
 

@@ -108,6 +108,9 @@ def cancelled(reason: str | None) -> Ending:
     )
 
 
+SKIPPED = Ending(AttemptOutcome.SKIPPED)
+"""The condition of a workflow's step was false: no handler was called."""
+
 RELEASED = Ending(AttemptOutcome.RELEASED)
 """Interrupted by a graceful shutdown: handed back, no attempt counted."""
 
@@ -124,6 +127,8 @@ def outcome_of(ending: Ending, job: ClaimedJob, random: float, logs: list[LogLin
         state = JobState.AVAILABLE
     elif how is AttemptOutcome.CANCELLED:
         state = JobState.CANCELLED
+    elif how is AttemptOutcome.SKIPPED:
+        state = JobState.SKIPPED
     elif ending.final or job.attempt >= job.attempt_limit:
         state = JobState.DEAD
     else:

@@ -8,6 +8,7 @@ from flux.domain.ids import IdSource
 from flux.domain.request import DEFAULT_BOUNDS, Bounds
 from flux.engine.counts import Counts
 from flux.engine.depth import DepthGauge
+from flux.engine.ends import Ends
 from flux.engine.enqueue import Enqueuer
 from flux.engine.jobs import JobService
 from flux.engine.ports import Broker, Clock, Store
@@ -15,6 +16,7 @@ from flux.engine.queues import QueueService
 from flux.engine.results import Results
 from flux.engine.schedules import ScheduleService
 from flux.engine.statistics import StatisticsService
+from flux.engine.steps import Steps
 from flux.engine.workers import WorkerService
 
 
@@ -43,6 +45,9 @@ class Engine:
         self.workers = WorkerService(store)
         self.statistics = StatisticsService(store)
         self.counts = Counts()
+        self.steps: Steps | None = None
+        self.ends: Ends | None = None
+        """What resolves the steps of workflows, and what ends their runs; whoever builds the whole gives both."""
         self.closing = False
 
     async def open(self) -> None:

@@ -11,6 +11,7 @@ from flux.domain.duration import DAY, HOUR, SECOND
 from flux.domain.errors import FluxError, NotLeader, Unavailable
 from flux.domain.words import plural
 from flux.engine.dispatcher import Dispatcher
+from flux.engine.ends import end_workflows
 from flux.engine.engine import Engine
 from flux.engine.ports import Retention
 from flux.engine.promoter import Promoter
@@ -88,6 +89,8 @@ class Scheduler:
             Pruner(engine.store, options.retention).run(epoch),
             self._keep_leading(epoch),
         ]
+        if engine.ends is not None:
+            loops.append(end_workflows(engine.ends, engine.store.changes))
         if engine.broker.lanes is not None:
             loops.append(Dispatcher(engine.store, engine.broker.lanes).run())
         tasks = [asyncio.create_task(loop) for loop in loops]

@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from flux.domain.errors import FluxError, LeaseLost
-from flux.domain.job import AttemptOutcome, ClaimedJob, JobState, Outcome
+from flux.domain.job import AttemptOutcome, ClaimedJob, ErrorKind, JobState, Outcome
 from flux.domain.words import plural
+from flux.engine import ending as endings
 from flux.engine.attempt import Attempt, Isolation, Room, Stop
 from flux.engine.chunks import Chunks
 from flux.engine.completer import Completer
@@ -21,6 +22,7 @@ from flux.engine.handler import Handler
 from flux.engine.lease import Keeper, Lease
 from flux.engine.memory import resident
 from flux.engine.ports import Demand, Renewal, Topic, WorkerInfo
+from flux.engine.steps import StepRefused
 from flux.engine.threads import Threads
 from flux.engine.worker_options import Left, WorkerOptions
 
@@ -80,6 +82,7 @@ class Tenure:
         self._chunks = Chunks(self._room, self._loop)
         self._running: dict[tuple[str, int], Attempt] = {}
         """By job and claim: a thread past its deadline may still hold a slot when its job is claimed again."""
+        self._resolving: set[asyncio.Task[None]] = set()
         self._by_queue: Counter[str] = Counter()
         self._free = asyncio.Event()
         self._free.set()
@@ -271,7 +274,9 @@ class Tenure:
 
     async def _end_everything(self) -> None:
         """No task of a handler outlives its tenure. A thread does: its attempt only stops waiting for it."""
-        tasks = []
+        tasks = [*self._resolving]
+        for task in tasks:
+            task.cancel()
         for attempt in list(self._running.values()):
             attempt.stop(Stop.FENCE)
             if attempt.task is not None:
@@ -385,7 +390,11 @@ class Tenure:
             attempt = Attempt(job, handler, room)
             running[job.id, job.claim_id] = attempt
             self._by_queue[job.queue] += 1
-            if handler.chunk:
+            if job.workflow_id is not None and self._engine.steps is not None:
+                resolving = loop.create_task(self._resolve(attempt, sent))
+                self._resolving.add(resolving)
+                resolving.add_done_callback(self._resolving.discard)
+            elif handler.chunk:
                 self._chunks.add(attempt, spent)
             else:
                 attempt.start(loop, spent)
@@ -394,6 +403,34 @@ class Tenure:
             self._chunks.flush()  # no slot is left for what they wait for
         if self._options.max_jobs is not None and self._claimed >= self._options.max_jobs:
             self.leave(Left.RECYCLE)
+
+    async def _resolve(self, attempt: Attempt, sent: int) -> None:
+        """Find out what a step is to be given, and start it."""
+        steps = self._engine.steps
+        assert steps is not None
+        try:
+            payload = await steps.resolve(attempt.job)
+        except StepRefused as error:
+            return attempt.settle(endings.failed(ErrorKind.EXPRESSION, str(error)))
+        except FluxError as error:
+            logger.warning(
+                "job %s: its step could not be looked up (%s); it is handed back", attempt.job.id, error
+            )
+            return attempt.settle(endings.RELEASED)
+        except Exception as error:
+            # An attempt without an end would hold its slot for ever.
+            logger.exception("job %s: its step could not be resolved", attempt.job.id)
+            return attempt.settle(endings.of_exception(error))
+        if attempt.stop_reason is not None:
+            return attempt.settle(endings.RELEASED)
+        if payload is None:
+            return attempt.settle(endings.SKIPPED)
+        attempt.job.payload = payload
+        spent = self._clock.monotonic() - sent
+        if attempt.handler.chunk:
+            self._chunks.add(attempt, spent)
+        else:
+            attempt.start(self._loop, spent)
 
     def _over(self, attempt: Attempt) -> None:
         del self._running[attempt.job.id, attempt.job.claim_id]

@@ -146,3 +146,42 @@ def test_the_schema_is_one_json_document(flux: Flux) -> None:
     answer = flux("workflow", "schema")
     assert answer.code == 0
     assert set(answer.json["properties"]) >= {"name", "steps", "output", "on_exit"}  # type: ignore[call-overload]
+
+
+RUN = """
+name: pair
+input: {n: 1}
+steps:
+  first:  {type: echo, payload: {n: "${{ input.n }}"}}
+  second: {type: echo, payload: {m: "${{ steps.first.output.n + 1 }}"}}
+output: "${{ steps.second.output }}"
+"""
+
+
+def test_a_run_is_made_listed_shown_and_cancelled(flux: Flux, definition: Any) -> None:
+    assert flux("workflow", "list").code == 3  # nothing is there to look at
+    made = flux("workflow", "run", definition(RUN), "--input", '{"n": 5}', "--json").json
+    assert (made["state"], made["input"]) == ("running", {"n": 5})
+    id = str(made["id"])
+    assert f"{id}  pair  running" in flux("workflow", "list").out
+    assert flux("workflow", "list", "--state", "failed").out == "no workflows\n"
+    shown = flux("workflow", "show", id)
+    assert "It waits for first (available)." in shown.out
+    late = flux("workflow", "run", "workflow.yaml", "--wait", "0s")
+    assert (late.code, "still running after 0s" in late.err) == (1, True)
+    assert flux("workflow", "cancel", id, "--reason", "enough").code == 0
+    cancelled = flux("workflow", "show", id, "--json").json
+    assert cancelled["cancel_requested"] is True
+    assert [step["state"] for step in cancelled["steps"]] == ["cancelled", "cancelled"]  # type: ignore[attr-defined]
+    plain = flux("workflow", "run", definition(RUN.rpartition("output:")[0]), "--json").json
+    assert flux("workflow", "cancel", str(plain["id"])).code == 0
+    again = flux("workflow", "cancel", str(plain["id"]))
+    assert (again.code, "cancelled" in again.err) == (1, True)
+    assert flux("workflow", "show", "nothing").code == 1
+
+
+def test_a_run_that_cannot_be_is_refused(flux: Flux, definition: Any) -> None:
+    answer = flux("workflow", "run", definition("name: w\nsteps: {a: {wait_for: signal, signal: ok}}\n"))
+    assert answer.code == 2
+    assert "cannot be run yet" in answer.err
+    assert flux("workflow", "run", definition(RUN), "--input", "{").code == 2

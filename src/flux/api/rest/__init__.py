@@ -25,9 +25,12 @@ def all_operations(api: Api) -> list[Operation]:
         schedules,
         stats,
         workers,
+        workflows,
     )
 
-    resources = (jobs, batch, bulk, logs, queues, workers, schedules, stats, events, health, metrics, docs)
+    resources = (
+        jobs, batch, bulk, logs, queues, workers, schedules, workflows, stats, events, health, metrics, docs,
+    )  # fmt: skip
     return [operation for resource in resources for operation in resource.operations(api)]
 
 
