@@ -375,7 +375,15 @@ async def test_parameters_are_refused_where_none_belong(rest: Rest) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/nope", "/api/v1", "/api/v1/workflows", "/api/v1/api-keys", "/api/v2/jobs", "/api/v1/jobs/a/b/c"],
+    [
+        "/",
+        "/nope",
+        "/api/v1",
+        "/api/v1/workflow-templates",
+        "/api/v1/api-keys",
+        "/api/v2/jobs",
+        "/api/v1/jobs/a/b/c",
+    ],
 )
 async def test_unknown_paths_are_not_found(rest: Rest, path: str) -> None:
     for method in ("GET", "POST", "DELETE"):
