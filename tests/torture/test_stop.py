@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import signal
 
 import pytest
@@ -56,6 +57,9 @@ def test_a_frozen_leader_finds_its_epoch_over(house: House) -> None:
     first.send(signal.SIGCONT)
     # By its own clock or by what the store says: whichever it looks at first.
     first.says("this scheduler leads no more (epoch 1): ")
+    assert re.search(
+        r"epoch 1\): (another scheduler leads|the leadership could not be renewed in time)", first.log
+    )
     # One leads, and one only: what is due fires once.
     later = [house.submit("append", {"file": "witness", "line": str(n)}, delay="300ms") for n in range(20)]
     house.all_ended()
