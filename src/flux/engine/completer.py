@@ -188,8 +188,9 @@ class Completer:
         self._unheard = False
         # Only now: until the answer is there, a failing store must find them still waiting.
         del self._outcomes[: len(batch)]
-        if JobState.AVAILABLE in states:
-            await self._broker.poke()  # handed back: they start elsewhere at once
+        if JobState.AVAILABLE in states or any(outcome.in_workflow for outcome in batch):
+            # Handed back, they start elsewhere at once; and the end of a step makes others available.
+            await self._broker.poke()
         lost = sum(state is None for state in states)
         if lost:
             logger.warning(

@@ -212,3 +212,20 @@ async def test_the_output_is_made_of_what_the_steps_gave(house: House) -> None:
     assert wrong.error is not None
     assert wrong.error.kind == "expression"
     assert wrong.error.message.startswith("output: ")
+
+
+async def test_a_broker_is_told_that_the_end_of_a_step_has_released_others(house: House) -> None:
+    echo(house)
+    pokes, poke = 0, house.engine.broker.poke
+
+    async def counted() -> None:
+        nonlocal pokes
+        pokes += 1
+        await poke()
+
+    house.engine.broker.poke = counted  # type: ignore[method-assign]
+    async with house.working():
+        id = await house.start(one(needs=["first"]))
+        begun = pokes
+        await house.ended(id)
+    assert pokes >= begun + 2
