@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any
 
 from flux.domain.errors import FluxError, LeaseLost
-from flux.domain.job import AttemptOutcome, ClaimedJob, ErrorKind, JobState, Outcome
+from flux.domain.job import AttemptOutcome, ClaimedJob, JobState, Outcome
 from flux.domain.words import plural
-from flux.engine import ending as endings
 from flux.engine.attempt import Attempt, Isolation, Room, Stop
 from flux.engine.chunks import Chunks
 from flux.engine.completer import Completer
@@ -22,8 +21,9 @@ from flux.engine.handler import Handler
 from flux.engine.lease import Keeper, Lease
 from flux.engine.memory import resident
 from flux.engine.ports import Demand, Renewal, Topic, WorkerInfo
-from flux.engine.steps import StepRefused
+from flux.engine.steps import Steps
 from flux.engine.threads import Threads
+from flux.engine.turn import take_turn
 from flux.engine.worker_options import Left, WorkerOptions
 
 logger = logging.getLogger("flux.worker")
@@ -382,7 +382,7 @@ class Tenure:
         if not jobs:
             return
         spent = self._clock.monotonic() - sent
-        loop, running, handlers, room = self._loop, self._running, self._handlers, self._room
+        running, handlers, room, steps = self._running, self._handlers, self._room, self._engine.steps
         self._quiet.clear()
         self._claimed += len(jobs)
         for job in jobs:
@@ -390,47 +390,27 @@ class Tenure:
             attempt = Attempt(job, handler, room)
             running[job.id, job.claim_id] = attempt
             self._by_queue[job.queue] += 1
-            if job.workflow_id is not None and self._engine.steps is not None:
-                resolving = loop.create_task(self._resolve(attempt, sent))
+            if job.workflow_id is not None and steps is not None:
+                resolving = self._loop.create_task(self._launch_step(steps, attempt, sent))
                 self._resolving.add(resolving)
                 resolving.add_done_callback(self._resolving.discard)
-            elif handler.chunk:
-                self._chunks.add(attempt, spent)
             else:
-                attempt.start(loop, spent)
+                self._launch(attempt, spent)
         if len(running) >= self._options.concurrency:
             self._free.clear()
             self._chunks.flush()  # no slot is left for what they wait for
         if self._options.max_jobs is not None and self._claimed >= self._options.max_jobs:
             self.leave(Left.RECYCLE)
 
-    async def _resolve(self, attempt: Attempt, sent: int) -> None:
-        """Find out what a step is to be given, and start it."""
-        steps = self._engine.steps
-        assert steps is not None
-        try:
-            payload = await steps.resolve(attempt.job)
-        except StepRefused as error:
-            return attempt.settle(endings.failed(ErrorKind.EXPRESSION, str(error)))
-        except FluxError as error:
-            logger.warning(
-                "job %s: its step could not be looked up (%s); it is handed back", attempt.job.id, error
-            )
-            return attempt.settle(endings.RELEASED)
-        except Exception as error:
-            # An attempt without an end would hold its slot for ever.
-            logger.exception("job %s: its step could not be resolved", attempt.job.id)
-            return attempt.settle(endings.of_exception(error))
-        if attempt.stop_reason is not None:
-            return attempt.settle(endings.RELEASED)
-        if payload is None:
-            return attempt.settle(endings.SKIPPED)
-        attempt.job.payload = payload
-        spent = self._clock.monotonic() - sent
+    def _launch(self, attempt: Attempt, spent: int) -> None:
         if attempt.handler.chunk:
             self._chunks.add(attempt, spent)
         else:
             attempt.start(self._loop, spent)
+
+    async def _launch_step(self, steps: Steps, attempt: Attempt, sent: int) -> None:
+        if await take_turn(steps, attempt):
+            self._launch(attempt, self._clock.monotonic() - sent)
 
     def _over(self, attempt: Attempt) -> None:
         del self._running[attempt.job.id, attempt.job.claim_id]
