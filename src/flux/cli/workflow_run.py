@@ -23,7 +23,6 @@ from flux.engine.ports import Workflow, WorkflowFilter
 from flux.workflows.service import FINAL, WorkflowService
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The run's id.")]
-_LOOK = 3600.0
 
 
 def run(
