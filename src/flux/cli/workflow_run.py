@@ -17,10 +17,10 @@ from flux.cli.session import ask, submit
 from flux.cli.terminal import print_fields, print_json, print_table, say, show_age
 from flux.domain.errors import Conflict
 from flux.domain.workflow.parse import parse_with_graph
-from flux.domain.workflow.states import WorkflowState
+from flux.domain.workflow.states import OVER, WorkflowState
 from flux.engine.engine import Engine
 from flux.engine.ports import Workflow, WorkflowFilter
-from flux.workflows.service import FINAL, WorkflowService
+from flux.workflows.service import WorkflowService
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The run's id.")]
 
@@ -52,7 +52,7 @@ def run(
     found = submit(work)
     _print(found, as_json)
     if seconds is not None:
-        if found.state not in FINAL:
+        if found.state not in OVER:
             say(f"still {found.state} after {wait}")
         if found.state is not WorkflowState.SUCCEEDED:
             raise typer.Exit(ExitCode.FAILED)

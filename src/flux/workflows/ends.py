@@ -10,8 +10,8 @@ from flux.domain.errors import NotFound
 from flux.domain.job import ErrorKind, JobError
 from flux.domain.request import Bounds, encode_value, json_problem
 from flux.domain.workflow.expression import ExpressionError
+from flux.domain.workflow.release import WorkflowState, final_state
 from flux.domain.workflow.scope import Scope, WorkflowView
-from flux.domain.workflow.states import WorkflowState
 from flux.domain.workflow.template import fill
 from flux.engine.ports import Workflow, Workflows
 from flux.workflows.definitions import Definitions, Known, step_views
@@ -37,18 +37,14 @@ class WorkflowEnds:
         return len(ids)
 
     async def _end(self, run: Workflow) -> None:
-        state, error, output = self._state(run), None, None
+        state = final_state(steps_left=0, failures=run.failures, cancelled=run.cancel_requested)
+        error, output = None, None
         if state is WorkflowState.SUCCEEDED:
             try:
                 output = await self._output(run)
             except (ExpressionError, NotFound, _TooLarge) as refused:
                 state, error = WorkflowState.FAILED, JobError(ErrorKind.EXPRESSION, f"output: {refused}")
         await self._workflows.end(run.id, state, output, error)
-
-    def _state(self, run: Workflow) -> WorkflowState:
-        if run.cancel_requested:
-            return WorkflowState.CANCELLED
-        return WorkflowState.FAILED if run.failures else WorkflowState.SUCCEEDED
 
     async def _output(self, run: Workflow) -> bytes:
         known = await self._definitions.get(run.definition_id)

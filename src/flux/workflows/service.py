@@ -11,7 +11,7 @@ from flux.domain.ids import is_id
 from flux.domain.request import encode_value, json_problem
 from flux.domain.workflow.definition import Definition
 from flux.domain.workflow.graph import Graph, find_graph
-from flux.domain.workflow.states import StepState, WorkflowState
+from flux.domain.workflow.states import OVER, StepState
 from flux.engine.engine import Engine
 from flux.engine.ports import (
     CreatedWorkflow,
@@ -25,9 +25,7 @@ from flux.engine.ports import (
 from flux.workflows.definitions import Definitions, Known
 from flux.workflows.graphs import check_runnable, stored, timeout_of
 
-List: TypeAlias = list[StepView]  # inside the class the name is taken by a verb
-
-FINAL = frozenset({WorkflowState.SUCCEEDED, WorkflowState.FAILED, WorkflowState.CANCELLED})
+_StepViews: TypeAlias = list[StepView]  # inside the class the name is taken by a verb
 
 LONGEST_SLEEP = 1.0
 """Seconds between two looks of one who waits, when no change was announced."""
@@ -89,7 +87,7 @@ class WorkflowService:
         """A page of runs, newest first, without their steps. Raises ``Invalid`` for a bad cursor."""
         return await self._store.workflows.list(filter, limit, cursor)
 
-    async def steps(self, id: str, states: Sequence[StepState], after: int, limit: int) -> List:
+    async def steps(self, id: str, states: Sequence[StepState], after: int, limit: int) -> _StepViews:
         """The steps above a number, in the order of the graph."""
         return await self._store.workflows.steps(id, states, after, limit)
 
@@ -109,6 +107,6 @@ class WorkflowService:
             seen = changes.version(Topic.ENDED)
             run = await self.get(id, False)
             left = until - loop.time()
-            if run.state in FINAL or left <= 0:
+            if run.state in OVER or left <= 0:
                 return await self.get(id)
             await changes.wait(seen, min(left, LONGEST_SLEEP), Topic.ENDED)

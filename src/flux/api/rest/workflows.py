@@ -18,10 +18,10 @@ from flux.domain.errors import Invalid
 from flux.domain.job import JobError
 from flux.domain.workflow.definition import MAX_DEFINITION
 from flux.domain.workflow.parse import parse_with_graph
-from flux.domain.workflow.states import ENDED, StepState, WorkflowState
+from flux.domain.workflow.states import ENDED, OVER, StepState, WorkflowState
 from flux.engine.ports import StepView, Workflow, WorkflowFilter
 from flux.workflows.definitions import Known
-from flux.workflows.service import FINAL, WorkflowService
+from flux.workflows.service import WorkflowService
 
 if TYPE_CHECKING:
     from flux.api.app import Api
@@ -134,7 +134,7 @@ class WorkflowsResource:
             for task in (waiting, stopping, gone):
                 task.cancel()
             await asyncio.wait({waiting, stopping, gone})
-        return Answer.json(await self._out(run), 200 if run.state in FINAL else 202)
+        return Answer.json(await self._out(run), 200 if run.state in OVER else 202)
 
     async def cancel(self, call: Call) -> Answer:
         """``DELETE /workflows/{id}``."""

@@ -47,9 +47,10 @@ class OnFailure(StrEnum):
 
 
 class WorkflowState(StrEnum):
-    """Where a run stands, as far as its steps decide."""
+    """Where a run of a graph stands. The last three are final. Only a person makes it ``paused``."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"

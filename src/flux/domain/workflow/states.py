@@ -10,17 +10,9 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from flux.domain.job import JobState
-from flux.domain.workflow.release import Outcome
+from flux.domain.workflow.release import Outcome, WorkflowState
 
-
-class WorkflowState(StrEnum):
-    """Where a run of a graph stands. The last three are final."""
-
-    RUNNING = "running"
-    PAUSED = "paused"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+__all__ = ["BITS", "ENDED", "OVER", "StepState", "WorkflowState", "step_state"]
 
 
 class StepState(StrEnum):
@@ -37,6 +29,9 @@ class StepState(StrEnum):
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
 
+
+OVER = frozenset({WorkflowState.SUCCEEDED, WorkflowState.FAILED, WorkflowState.CANCELLED})
+"""The states in which a run stays."""
 
 ENDED = frozenset({StepState.SUCCEEDED, StepState.FAILED, StepState.SKIPPED, StepState.CANCELLED})
 
