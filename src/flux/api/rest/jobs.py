@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import msgspec
 from flux.api import bodies, examples, filters
 from flux.api.http import Answer, Call, encode
 from flux.api.operations import BASE, Body, Operation, Parameter, Reply
+from flux.api.patience import ended_or_now
 from flux.api.rest.parameters import BOOLEAN, CURSOR, DURATION, FILTERS, IDEMPOTENCY_KEY, limit
 from flux.api.views import JobOut, instant
 from flux.domain.duration import SECOND, parse_duration
@@ -111,16 +111,8 @@ class JobsResource:
     async def wait(self, call: Call) -> Answer:
         """``GET /jobs/{id}/wait``."""
         seconds = read_seconds(call.one("timeout"))
-        waiting = asyncio.ensure_future(self._jobs.wait(call.path["id"], seconds))
-        stopping = asyncio.ensure_future(self._api.stopping.wait())
-        gone = asyncio.ensure_future(call.left())
-        try:
-            await asyncio.wait({waiting, stopping, gone}, return_when=asyncio.FIRST_COMPLETED)
-            job = waiting.result() if waiting.done() else await self._jobs.get(call.path["id"])
-        finally:
-            for task in (waiting, stopping, gone):
-                task.cancel()
-            await asyncio.wait({waiting, stopping, gone})
+        id = call.path["id"]
+        job = await ended_or_now(self._api, call, self._jobs.wait(id, seconds), lambda: self._jobs.get(id))
         return Answer.json(await self._around.job(job), 200 if job.state in FINAL else 202)
 
     async def _edits(self, call: Call) -> ChangeRequest:

@@ -11,6 +11,7 @@ import msgspec
 from flux.api import bodies, examples
 from flux.api.http import Answer, Call
 from flux.api.operations import BASE, Body, Operation, Parameter, Reply
+from flux.api.patience import ended_or_now
 from flux.api.rest.jobs import CancelRequest, check_reason, read_seconds
 from flux.api.rest.parameters import BOOLEAN, CURSOR, DURATION, limit
 from flux.api.views import NULL, instant
@@ -124,16 +125,8 @@ class WorkflowsResource:
     async def wait(self, call: Call) -> Answer:
         """``GET /workflows/{id}/wait``."""
         seconds = read_seconds(call.one("timeout"))
-        waiting = asyncio.ensure_future(self._workflows.wait(call.path["id"], seconds))
-        stopping = asyncio.ensure_future(self._api.stopping.wait())
-        gone = asyncio.ensure_future(call.left())
-        try:
-            await asyncio.wait({waiting, stopping, gone}, return_when=asyncio.FIRST_COMPLETED)
-            run = waiting.result() if waiting.done() else await self._workflows.get(call.path["id"])
-        finally:
-            for task in (waiting, stopping, gone):
-                task.cancel()
-            await asyncio.wait({waiting, stopping, gone})
+        id, workflows = call.path["id"], self._workflows
+        run = await ended_or_now(self._api, call, workflows.wait(id, seconds), lambda: workflows.get(id))
         return Answer.json(await self._out(run), 200 if run.state in OVER else 202)
 
     async def cancel(self, call: Call) -> Answer:
