@@ -67,7 +67,6 @@ def _step(definition: Definition, id: str, planned: Plan, number: int, bounds: B
     return StoredStep(
         name=about.name,
         kind=about.kind,
-        dynamic=dynamic,
         tolerated=about.continue_on_failure,
         type=job.type,
         queue=job.queue,

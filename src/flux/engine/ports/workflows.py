@@ -19,14 +19,13 @@ from flux.domain.workflow.states import StepState, WorkflowState
 class StoredStep(msgspec.Struct, frozen=True, kw_only=True):
     """A step of a definition. From ``type`` on it is what its job is made of, when ``kind`` is ``job``.
 
-    A step of another kind is ``waiting`` once it is released. ``dynamic``: ``payload`` is a template, or the step has a
-    condition, which its worker resolves. ``tolerated``: its failure (or cancel) does not fail the workflow. ``options``
-    is the JSON of a job's ``Options``; ``timeout`` is in microseconds.
+    A step of another kind is ``waiting`` once it is released. ``tolerated``: its failure (or cancel) does not fail the
+    workflow. ``options`` is the JSON of a job's ``Options``: where it names the ``definition`` expressions stand in
+    the payload or the condition, which its worker resolves. ``timeout`` is in microseconds.
     """
 
     name: str
     kind: str = "job"
-    dynamic: bool = False
     tolerated: bool = False
     type: str | None = None
     queue: str = "default"

@@ -92,7 +92,6 @@ class Creation:
                 step.name,
                 needs[number],
                 step.kind,
-                step.dynamic,
                 step.tolerated,
                 step.type,
                 step.queue,

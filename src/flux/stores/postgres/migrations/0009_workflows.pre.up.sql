@@ -11,14 +11,13 @@ CREATE TABLE flux.workflow_definitions (
 );
 
 -- The steps of a definition, numbered so that no edge leads to a smaller number. The last seven are what a step's job needs
--- in live; payload is a template where the step is dynamic. tolerated: its failure does not fail the workflow.
+-- in live; payload is a template where options name the definition. tolerated: its failure does not fail the workflow.
 CREATE TABLE flux.definition_steps (
     number        integer  NOT NULL,
     needs         integer  NOT NULL,
     max_retries   integer  NOT NULL,
     timeout       bigint,
     priority      smallint NOT NULL,
-    dynamic       boolean  NOT NULL,
     tolerated     boolean  NOT NULL,
     namespace     text COLLATE "C" NOT NULL,
     definition_id text COLLATE "C" NOT NULL,

@@ -11,7 +11,7 @@ CREATE TABLE workflow_definitions (
 ) WITHOUT ROWID;
 
 -- The steps of a definition, numbered so that no edge leads to a smaller number. From type on it is what a step's job needs
--- in live; payload is a template where the step is dynamic. tolerated: its failure does not fail the workflow.
+-- in live; payload is a template where options name the definition. tolerated: its failure does not fail the workflow.
 CREATE TABLE definition_steps (
     namespace     TEXT    NOT NULL,
     definition_id TEXT    NOT NULL,
@@ -19,7 +19,6 @@ CREATE TABLE definition_steps (
     name          TEXT    NOT NULL,
     needs         INTEGER NOT NULL,
     kind          TEXT    NOT NULL,
-    dynamic       INTEGER NOT NULL,
     tolerated     INTEGER NOT NULL,
     type          TEXT,
     queue         TEXT    NOT NULL,

@@ -7,8 +7,8 @@ SELECT id FROM workflow_definitions WHERE namespace = ?1 AND id = ?2;
 INSERT INTO workflow_definitions (namespace, id, document, created_at) VALUES (?1, ?2, ?3, ?4);
 
 -- name: insert_definition_steps
--- row: (?1, ?2, *, *, *, *, *, *, *, *, *, *, *, *, *)
-INSERT INTO definition_steps (namespace, definition_id, number, name, needs, kind, dynamic, tolerated, type, queue, priority,
+-- row: (?1, ?2, *, *, *, *, *, *, *, *, *, *, *, *)
+INSERT INTO definition_steps (namespace, definition_id, number, name, needs, kind, tolerated, type, queue, priority,
                               max_retries, timeout, payload, options)
 VALUES {rows};
 
