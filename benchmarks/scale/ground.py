@@ -65,18 +65,15 @@ class Ground:
         """``flux worker`` with the handlers of these measurements."""
         return self.process("worker", "handlers:flux", *flags)
 
-    def sql(self, query: str, *values: Any, database: str = "bench") -> list[Any]:
+    def sql(self, query: str, database: str = "bench") -> list[Any]:
         """The rows of a query."""
 
         async def ask() -> list[Any]:
             connection = await asyncpg.connect(self._server.url_of(database))
             try:
-                return list(await connection.fetch(query, *values)) if values else await all_of(connection)
+                return list(await connection.fetch(query))
             finally:
                 await connection.close()
-
-        async def all_of(connection: Any) -> list[Any]:
-            return list(await connection.fetch(query))
 
         return asyncio.run(ask())
 
